@@ -1,0 +1,66 @@
+"""lehr: find a small subnetwork in a PyTorch network and anneal the network down into it.
+
+``import lehr`` is light: torch is imported when a name below is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LehrError": "lehr.base.errors",
+    "Mask": "lehr.masks",
+    "select": "lehr.masks",
+    "prune": "lehr.sparsify",
+    "attach": "lehr.sparsify",
+    "Attachment": "lehr.sparsify",
+    "Method": "lehr.sparsify",
+    "OneShot": "lehr.sparsify",
+    "Iterative": "lehr.sparsify",
+    "Gradual": "lehr.sparsify",
+    "RandomAnnealing": "lehr.sparsify",
+    "TemperatureAnnealing": "lehr.sparsify",
+}
+
+if TYPE_CHECKING:
+    from lehr.base.errors import LehrError
+    from lehr.masks import Mask, select
+    from lehr.sparsify import (
+        Attachment,
+        Gradual,
+        Iterative,
+        Method,
+        OneShot,
+        RandomAnnealing,
+        TemperatureAnnealing,
+        attach,
+        prune,
+    )
+
+__all__ = [
+    "Attachment",
+    "Gradual",
+    "Iterative",
+    "LehrError",
+    "Mask",
+    "Method",
+    "OneShot",
+    "RandomAnnealing",
+    "TemperatureAnnealing",
+    "attach",
+    "prune",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lehr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

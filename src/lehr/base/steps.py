@@ -1,0 +1,33 @@
+"""Lengths of training as people write them: ``500it``, ``2ep``, ``1ep100it``, or a fraction ``0.5``."""
+
+from __future__ import annotations
+
+import re
+
+from lehr.base.errors import LehrError
+
+_PATTERN = re.compile(r"^(?:(?P<epochs>\d+)ep)?(?:(?P<steps>\d+)it)?$")
+
+
+def parse_length(text: str, *, steps_per_epoch: int, total: int) -> int:
+    """The optimizer steps that a length stands for: a fraction of `total`, or epochs and iterations.
+
+    >>> [parse_length(t, steps_per_epoch=10, total=80) for t in ("0.5", "1", "2ep", "7it", "1ep5it", "0")]
+    [40, 80, 20, 7, 15, 0]
+    >>> parse_length("half", steps_per_epoch=10, total=80)
+    Traceback (most recent call last):
+        ...
+    lehr.base.errors.LehrError: the length 'half' is not understood: write 0.5 (of the run), 500it, 2ep or 1ep100it
+    """
+    try:
+        fraction = float(text)
+    except ValueError:
+        match = _PATTERN.match(text.strip())
+        if not text.strip() or match is None:
+            raise LehrError(
+                f"the length {text!r} is not understood: write 0.5 (of the run), 500it, 2ep or 1ep100it"
+            ) from None
+        return int(match["epochs"] or 0) * steps_per_epoch + int(match["steps"] or 0)
+    if not 0.0 <= fraction <= 1.0:
+        raise LehrError(f"the length {text} is not a fraction in [0, 1]: write {text}it or {text}ep for whole steps")
+    return round(fraction * total)

@@ -1,0 +1,68 @@
+"""`lehr show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lehr.cli import options, screen
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a comparison, or a mask file.")],
+    as_json: options.Json = False,
+) -> None:
+    """Show what is in a folder: settings, result, and how many weights each layer keeps.
+
+    Example: `lehr show runs/small`
+    """
+    from lehr.masks import Mask
+    from lehr.recipes.look import Look, look
+
+    seen: Look | Mask = look(run)
+    mask = seen if isinstance(seen, Mask) else seen.mask
+    values: dict[str, Any] = {} if isinstance(seen, Mask) else {"settings": seen.settings, "result": seen.result}
+    layers = [
+        {"name": r.name, "shape": list(r.shape), "kept": r.kept, "size": r.size} for r in (mask.layers() if mask else [])
+    ]
+    if as_json:
+        screen.print_json(values | {"layers": layers})
+        return
+    printer = screen.console()
+    if isinstance(seen, Look):
+        if seen.rows:
+            from lehr.report.table import terminal_table
+
+            printer.print(terminal_table(seen.rows, str(run)))
+            return
+        if seen.result is not None:
+            printer.print(screen.result_table(str(run), seen.result, str(run)))
+        else:
+            printer.print(f"{run} has not ended after {seen.epochs} epochs: continue it with --resume")
+        printer.print(_settings_table(seen.settings))
+    if mask is not None:
+        printer.print(_layer_table(mask))
+
+
+def _settings_table(settings: dict[str, Any]) -> Table:
+    table = Table(title="settings", title_justify="left", show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in settings.items():
+        if value is not None:
+            table.add_row(name, str(value))
+    return table
+
+
+def _layer_table(mask: Any) -> Table:
+    table = Table(title=repr(mask), title_justify="left")
+    for heading in ("layer", "shape", "kept", "of", "density"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for row in mask.layers():
+        table.add_row(
+            row.name, "x".join(map(str, row.shape)), f"{row.kept:,}", f"{row.size:,}", f"{100 * row.density:.2f} %"
+        )
+    return table

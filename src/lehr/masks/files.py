@@ -1,0 +1,59 @@
+"""A mask as a file: safetensors, one bit a weight (least significant first), shapes in the metadata."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from lehr.base.errors import LehrError
+from lehr.base.files import read_json_text, write_tensors
+from lehr.masks.mask import Mask
+
+FORMAT = "lehr-mask-1"
+
+
+def packed_tensors(mask: Mask) -> tuple[dict[str, np.ndarray], str]:
+    """The packed bits by name (uint8, ``ceil(size / 8)``), and the shapes as JSON text."""
+    return dict(mask._packed), json.dumps({name: list(shape) for name, shape in mask._shapes.items()})
+
+
+def unpack_tensors(packed: dict[str, np.ndarray], shapes_text: str, source: str) -> Mask:
+    """The mask back from what `packed_tensors` gave, every length and padding bit checked."""
+    shapes_json = read_json_text(shapes_text, source)
+    if not isinstance(shapes_json, dict) or shapes_json.keys() != packed.keys():
+        raise LehrError(f"{source} is damaged: its list of layers and its tensors disagree")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes_json.items():
+        bits = packed[name]
+        sane = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+        if not sane or bits.dtype != np.uint8 or bits.ndim != 1 or len(bits) != -(-prod(shape) // 8):
+            raise LehrError(f"{source} is damaged: the mask of {name} does not have the size of its shape {shape}")
+        if prod(shape) % 8 and bits[-1] >> (prod(shape) % 8):
+            raise LehrError(f"{source} is damaged: the mask of {name} has bits beyond its end")
+        shapes[name] = tuple(shape)
+    return Mask._from_packed({name: bits.copy() for name, bits in packed.items()}, shapes)
+
+
+def save_mask(mask: Mask, path: Path) -> Path:
+    """See `Mask.save`."""
+    packed, shapes = packed_tensors(mask)
+    return write_tensors(path, packed, {"format": FORMAT, "shapes": shapes})
+
+
+def load_mask(path: Path) -> Mask:
+    """See `Mask.load`."""
+    if not path.is_file():
+        raise LehrError(f"there is no mask file {path}: give the path that Mask.save wrote")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise LehrError(f"{path} is not a mask of lehr: its format is {metadata.get('format')!r}, not {FORMAT!r}")
+            packed = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise LehrError(f"{path} cannot be read as a mask ({error}): restore it or select again") from None
+    return unpack_tensors(packed, metadata.get("shapes", ""), str(path))

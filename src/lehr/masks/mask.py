@@ -1,0 +1,242 @@
+"""`Mask`: the target subnetwork as a value."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lehr.base.errors import LehrError, require
+from lehr.masks.targets import Modules, named_parameter, target_parameters, whole_parameters
+
+Bits = np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of a mask's table: a parameter, its shape, and how many of its weights are kept."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    size: int
+
+    @property
+    def density(self) -> float:
+        """Kept weights over all."""
+        return self.kept / self.size
+
+
+class Mask(Mapping[str, Tensor]):
+    """Which weights are kept: an immutable, hashable mapping from parameter names to bool tensors.
+
+    The bits are held packed (one a weight) and each look-up gives a fresh tensor, so nothing
+    done to it changes the mask. ``density = kept / size``, ``sparsity = 1 - density``. Masks
+    combine with ``~``, ``&``, ``|`` and ``-``. A mask is never inferred from zeros, unless asked
+    (`Mask.from_zeros`).
+
+    >>> m = Mask({"w": torch.tensor([[True, False], [False, False]])})
+    >>> m.density, (~m).kept, (m & ~m).kept, m == Mask.load(m.save("/tmp/_doc.mask"))
+    (0.25, 3, 0, True)
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in tensors.items():
+            require(isinstance(name, str), f"a mask's name is {name!r}: give parameter names as strings")
+            require(
+                isinstance(tensor, Tensor) and tensor.dtype == torch.bool,
+                f"the mask of {name} is {getattr(tensor, 'dtype', type(tensor).__name__)}: give a bool tensor",
+            )
+        packed = {name: _pack(tensor) for name, tensor in tensors.items()}
+        self._fill(packed, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+
+    def _fill(self, packed: dict[str, Bits], shapes: dict[str, tuple[int, ...]]) -> None:
+        for bits in packed.values():
+            bits.flags.writeable = False
+        self._packed, self._shapes = packed, shapes
+        self._kept = {name: int(np.bitwise_count(bits).sum()) for name, bits in packed.items()}
+
+    @classmethod
+    def _from_packed(cls, packed: dict[str, Bits], shapes: dict[str, tuple[int, ...]]) -> Mask:
+        mask = cls.__new__(cls)
+        mask._fill(packed, shapes)
+        return mask
+
+    # -- making one ---------------------------------------------------------------------------
+    @classmethod
+    def from_zeros(cls, model: nn.Module, target_modules: Modules = None, exclude_modules: Modules = None) -> Mask:
+        """The mask that a pruned network's exact zeros show: ``m = (w != 0)``.
+
+        >>> layer = nn.Linear(2, 1)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[0.0, 3.0]]))
+        >>> Mask.from_zeros(layer)["weight"].tolist()
+        [[False, True]]
+        """
+        names = target_parameters(model, target_modules, exclude_modules)
+        return cls({name: weight != 0 for name, weight in whole_parameters(model, names).items()})
+
+    # -- a mapping ----------------------------------------------------------------------------
+    def __getitem__(self, name: str) -> Tensor:
+        shape = self._shapes[name]
+        bits = np.unpackbits(self._packed[name], count=prod(shape), bitorder="little")
+        return torch.from_numpy(bits.view(np.bool_)).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._packed
+
+    # -- a value ------------------------------------------------------------------------------
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal characters that name the content: the same for equal masks."""
+        state = hashlib.blake2b(digest_size=8)
+        for name in sorted(self._packed):
+            state.update(f"{name}\0{self._shapes[name]}\0".encode())
+            state.update(self._packed[name].tobytes())
+        return state.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return self._shapes == other._shapes and all(
+            np.array_equal(bits, other._packed[name]) for name, bits in self._packed.items()
+        )
+
+    def __hash__(self) -> int:
+        return int(self.digest, 16)
+
+    def __repr__(self) -> str:
+        return f"Mask({self.kept:,} of {self.size:,} weights in {len(self)} layers, {100 * self.sparsity:.4g} % sparse)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Mask._from_packed, (self._packed, self._shapes)
+
+    # -- counts -------------------------------------------------------------------------------
+    @property
+    def kept(self) -> int:
+        """How many weights are kept."""
+        return sum(self._kept.values())
+
+    @property
+    def size(self) -> int:
+        """How many weights the mask covers."""
+        return sum(prod(shape) for shape in self._shapes.values())
+
+    @property
+    def density(self) -> float:
+        """``kept / size``; 1 for a mask that covers nothing."""
+        return self.kept / self.size if self.size else 1.0
+
+    @property
+    def sparsity(self) -> float:
+        """``1 - density``."""
+        return 1.0 - self.density
+
+    def layer_counts(self) -> dict[str, int]:
+        """Kept weights by name."""
+        return dict(self._kept)
+
+    def layers(self) -> list[LayerRow]:
+        """The per-layer table.
+
+        >>> Mask({"w": torch.tensor([True, False])}).layers()[0].density
+        0.5
+        """
+        return [LayerRow(name, shape, self._kept[name], prod(shape)) for name, shape in self._shapes.items()]
+
+    # -- algebra ------------------------------------------------------------------------------
+    def __invert__(self) -> Mask:
+        return Mask({name: ~tensor for name, tensor in self.items()})
+
+    def __and__(self, other: Mask) -> Mask:
+        return self._combine(other, np.bitwise_and)
+
+    def __or__(self, other: Mask) -> Mask:
+        return self._combine(other, np.bitwise_or)
+
+    def __sub__(self, other: Mask) -> Mask:
+        return self & ~other
+
+    def _combine(self, other: Mask, operation: np.ufunc) -> Mask:
+        self._check_same_layers(other)
+        packed = {name: operation(bits, other._packed[name]) for name, bits in self._packed.items()}
+        return Mask._from_packed(packed, self._shapes)
+
+    def hamming(self, other: Mask) -> int:
+        """The number of weights on which two masks differ: ``|m xor n|``.
+
+        >>> m = Mask({"w": torch.tensor([True, False, True])})
+        >>> m.hamming(~m), m.jaccard(~m)
+        (3, 1.0)
+        """
+        self._check_same_layers(other)
+        return sum(int(np.bitwise_count(bits ^ other._packed[name]).sum()) for name, bits in self._packed.items())
+
+    def jaccard(self, other: Mask) -> float:
+        """The Jaccard distance ``1 - |m & n| / |m | n|``: 0 for equal masks, 1 for disjoint ones."""
+        union = (self | other).kept
+        return 1.0 - (self & other).kept / union if union else 0.0
+
+    def _check_same_layers(self, other: Mask) -> None:
+        for name in self._shapes.keys() ^ other._shapes.keys():
+            raise LehrError(f"only one of the two masks covers {name}: masks combine when they cover the same layers")
+        for name, shape in self._shapes.items():
+            if other._shapes[name] != shape:
+                raise LehrError(f"the masks of {name} have shapes {shape} and {other._shapes[name]}: they must agree")
+
+    # -- against a network --------------------------------------------------------------------
+    def check(self, model: nn.Module) -> None:
+        """Raise unless every name is a parameter of the model with the mask's shape.
+
+        >>> Mask({"bias": torch.tensor([True])}).check(nn.Linear(2, 1))
+        """
+        for name, shape in self._shapes.items():
+            actual = tuple(named_parameter(model, name).shape)
+            if actual != shape:
+                raise LehrError(f"{name} has shape {actual} and its mask {shape}: the mask is of another network")
+
+    def apply_(self, model: nn.Module) -> Mask:
+        """Set the weights outside the mask to exactly 0, in place; return the mask.
+
+        >>> layer = nn.Linear(2, 1)
+        >>> _ = Mask({"weight": torch.tensor([[True, False]])}).apply_(layer)
+        >>> int((layer.weight != 0).sum())
+        1
+        """
+        self.check(model)
+        with torch.no_grad():
+            for name, keep in self.items():
+                parameter = named_parameter(model, name)
+                parameter.masked_fill_(~keep.to(parameter.device), 0.0)
+        return self
+
+    # -- files --------------------------------------------------------------------------------
+    def save(self, path: str | Path) -> Path:
+        """Write the packed mask as a safetensors file, beside and renamed; return the path."""
+        from lehr.masks.files import save_mask
+
+        return save_mask(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> Mask:
+        """Read what `save` wrote; a damaged or foreign file is refused with one sentence."""
+        from lehr.masks.files import load_mask
+
+        return load_mask(Path(path))
+
+
+def _pack(tensor: Tensor) -> Bits:
+    flat = tensor.detach().cpu().reshape(-1).numpy()
+    packed: Bits = np.packbits(flat, bitorder="little")
+    return packed

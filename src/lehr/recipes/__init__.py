@@ -1,0 +1,1 @@
+"""Whole procedures: train a network, tune a subnetwork of it, compare methods, and the demo."""

@@ -1,0 +1,208 @@
+"""`compare`: the same parents, the same budget, several methods, several seeds; one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lehr.base.errors import Interrupted, LehrError, unknown
+from lehr.base.files import read_json, write_json
+from lehr.recipes.train import train
+from lehr.recipes.tune import DENSE, tune, tune_settings
+from lehr.report.summary import Cell, Row, summarise
+from lehr.runs import RunFolder, TrainSettings, TuneSettings
+from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
+from lehr.sparsify.method import methods
+from lehr.training.progress import SILENT, Bar, bar
+
+
+class CompareSettings(BaseModel):
+    """What is compared; each run below it gets its own settings and folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    model: str
+    sparsities: tuple[float, ...] = Field(min_length=1)
+    methods: tuple[str, ...] = Field(min_length=1)  # "temperature-annealing:target=moving:tau=1"
+    seeds: tuple[int, ...] = Field(min_length=1)
+    epochs: int = Field(ge=0)
+    tune_epochs: int = Field(ge=1)
+    lr: float = Field(default=0.1, gt=0)
+    tune_lrs: tuple[float, ...] = (0.1,)
+    schedule: LearningRate = "one-cycle"
+    tune_schedule: LearningRate = "one-cycle"
+    score: str = "magnitude"
+    anneal: str = "0.5"
+    batch_size: int = Field(default=128, ge=1)
+    optimizer: OptimizerName = "sgd"
+    weight_decay: float = Field(default=5e-4, ge=0)
+    precision: Precision = "auto"
+    threads: int = Field(default=0, ge=0)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be done: where, and what."""
+
+    path: str
+    settings: TrainSettings | TuneSettings
+
+
+def parse_method(text: str) -> tuple[str, dict[str, str]]:
+    """A method and its options, as written on the command line.
+
+    >>> parse_method("temperature-annealing:target=moving:tau=1")
+    ('temperature-annealing', {'target': 'moving', 'tau': '1'})
+    """
+    name, *pairs = text.split(":")
+    if name not in methods:
+        raise unknown("method", name, methods)
+    options = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not value:
+            raise LehrError(f"the option {pair!r} of {name} is not understood: write {name}:tau=0.5:target=moving")
+        if key not in TuneSettings.model_fields or key in ("method", "parent", "parent_digest", "sparsity", "seed"):
+            raise unknown("option of a method", key, TuneSettings.model_fields)
+        options[key] = value
+    return name, options
+
+
+def compare(
+    settings: CompareSettings, out: str | Path, *, jobs: int = 1, show: bool = False
+) -> tuple[list[Row], list[Cell]]:
+    """Run what is missing of the comparison and summarise all of it.
+
+    Parents, one a seed, are trained once; every cell starts from its seed's parent with the same
+    number of optimizer steps. Where several learning rates are given, each row is shown at the one
+    with the best mean validation accuracy; the test set chooses nothing. Finished runs are kept, so
+    an interrupted comparison goes on when started again.
+    """
+    out = Path(out)
+    for text in settings.methods:
+        parse_method(text)
+    _begin(settings, out)
+    parents = {seed: Task(str(out / "parents" / f"seed{seed}"), _parent(settings, seed)) for seed in settings.seeds}
+    with bar("parents", len(parents), show=show) as line:
+        run_all(list(parents.values()), jobs, line)
+    cells = _cells(settings, {seed: task.path for seed, task in parents.items()}, out)
+    with bar("tuning", len(cells), show=show) as line:
+        run_all([cell.task for cell in cells], jobs, line)
+    finished = [
+        Cell(
+            label=cell.label,
+            sparsity=cell.sparsity,
+            lr=cell.lr,
+            seed=cell.seed,
+            path=cell.task.path,
+            result=RunFolder(cell.task.path).result(),
+            metrics=RunFolder(cell.task.path).metrics(),
+            seconds=_seconds(cell.task.path),
+        )
+        for cell in cells
+    ]
+    finished += [
+        Cell("dense parent", 0.0, settings.lr, seed, task.path, RunFolder(task.path).result(), [], _seconds(task.path))
+        for seed, task in parents.items()
+    ]
+    return summarise(finished), finished
+
+
+@dataclass(frozen=True)
+class _Planned:
+    label: str
+    sparsity: float
+    lr: float
+    seed: int
+    task: Task
+
+
+def _begin(settings: CompareSettings, out: Path) -> None:
+    file = out / "compare.json"
+    if out.exists() and not out.is_dir():
+        raise LehrError(f"{out} is a file: give a folder for the comparison")
+    if out.is_dir() and any(out.iterdir()) and not file.exists():
+        raise LehrError(f"{out} holds something else than a comparison: give an empty or a new folder")
+    write_json(file, settings.model_dump())
+
+
+def _parent(settings: CompareSettings, seed: int) -> TrainSettings:
+    values = settings.model_dump(
+        include={"data", "model", "epochs", "lr", "schedule", "batch_size", "optimizer", "weight_decay", "precision",
+                 "threads", "limit"}
+    )  # fmt: skip
+    return validated(TrainSettings, values | {"seed": seed})
+
+
+def _cells(settings: CompareSettings, parents: dict[int, str], out: Path) -> list[_Planned]:
+    planned = []
+    common = {
+        "epochs": settings.tune_epochs,
+        "schedule": settings.tune_schedule,
+        "anneal": settings.anneal,
+        "score": settings.score,
+        "threads": settings.threads,
+    }
+    rows: list[tuple[str, float]] = [(DENSE, 0.0)]
+    rows += [(text, sparsity) for sparsity in settings.sparsities for text in settings.methods]
+    for text, sparsity in rows:
+        name, options = (DENSE, {}) if text == DENSE else parse_method(text)
+        for lr in settings.tune_lrs:
+            for seed, parent in parents.items():
+                values = {**common, "method": name, "sparsity": sparsity, "lr": lr, "seed": seed, **options}
+                tuned = tune_settings(parent, values)
+                path = out / "runs" / f"{text.replace(':', '_')}-s{sparsity:g}-lr{lr:g}-seed{seed}-{tuned.digest}"
+                label = "dense, tuned on" if text == DENSE else text
+                planned.append(_Planned(label, sparsity, lr, seed, Task(str(path), tuned)))
+    return planned
+
+
+def run_task(task: Task) -> str:
+    """Do one run, or go on with it; used in worker processes."""
+    if isinstance(task.settings, TuneSettings):
+        tune(task.settings, task.path, resume=True)
+    else:
+        train(task.settings, task.path, resume=True)
+    return task.path
+
+
+def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT, runner: Callable[[Task], str] = run_task) -> None:
+    """Do the tasks that are not done, one after the other or in `jobs` processes."""
+    todo = [task for task in tasks if not RunFolder(task.path).done]
+    done = len(tasks) - len(todo)
+    line.update(done)
+    if jobs <= 1 or len(todo) <= 1:
+        for task in todo:
+            runner(task)
+            done += 1
+            line.update(done)
+        return
+    pool = ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn"))
+    try:
+        futures = [pool.submit(runner, task) for task in todo]
+        for future in as_completed(futures):
+            future.result()
+            done += 1
+            line.update(done)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; every run has saved its state: start the same command again to go on") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _seconds(path: str) -> float:
+    file = RunFolder(path).timing_file
+    return float(read_json(file)["seconds"]) if file.exists() else float("nan")
+
+
+def result_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as plain values, for ``--json``."""
+    return [row.as_dict() for row in rows]

@@ -1,0 +1,39 @@
+"""A comparison as one self-contained HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from lehr.base.files import write_text
+from lehr.report import plots, table
+from lehr.report.environment import environment
+from lehr.report.summary import Cell, Row
+
+
+def write_report(
+    path: Path, title: str, rows: Sequence[Row], cells: Sequence[Cell], settings: Mapping[str, Any], command: str
+) -> Path:
+    """Write the page: table, accuracy against sparsity, learning curves, settings, machine, every run."""
+    templates = Environment(
+        loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
+    )
+    sparsities = sorted({row.sparsity for row in rows if row.sparsity})
+    winners = table.best(rows)
+    page = templates.get_template("report.html.jinja").render(
+        title=title,
+        headings=table.HEADINGS,
+        rows=[(table.cells(row), i in winners) for i, row in enumerate(rows)],
+        starts={i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
+        accuracy=Markup(plots.accuracy_plot(rows)),
+        curves=[(100 * s, Markup(plots.learning_curves(cells, rows, s))) for s in sparsities],
+        settings=dict(settings),
+        environment=environment(),
+        command=command,
+        cells=sorted(cells, key=lambda c: (c.sparsity, c.label, c.lr, c.seed)),
+    )
+    return write_text(path, page)

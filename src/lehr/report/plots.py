@@ -1,0 +1,103 @@
+"""The plots of a comparison, as SVG text."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lehr.report.summary import Cell, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's colours, told apart by people who do not see all of them; black is the dense row.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31")
+MARKERS = "osD^vP*X"
+DENSE = "#444444"
+
+
+def accuracy_plot(rows: Sequence[Row]) -> str:
+    """Test accuracy against sparsity, a line a method, bars of one standard deviation; dense as a band."""
+    figure, axes = _figure(7.2, 4.0)
+    sparsities = sorted({row.sparsity for row in rows if row.sparsity})
+    labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
+    _dense_band(axes, rows)
+    for i, label in enumerate(labels):
+        points = [(sparsities.index(row.sparsity), row) for row in rows if row.label == label and row.sparsity]
+        shift = (i - (len(labels) - 1) / 2) * min(0.09, 0.6 / max(1, len(labels)))
+        axes.errorbar(
+            [x + shift for x, _ in points],
+            [row.accuracy for _, row in points],
+            [0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd for _, row in points],
+            label=label, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+            markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
+        )  # fmt: skip
+    axes.set_xticks(range(len(sparsities)), [f"{100 * s:.4g} %" for s in sparsities])
+    axes.set_xlim(-0.5, len(sparsities) - 0.5)
+    axes.set_xlabel("sparsity")
+    axes.set_ylabel("test accuracy, %")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return _svg(figure)
+
+
+def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float) -> str:
+    """Validation accuracy of the target by epoch, mean over seeds, over the density of P by epoch (log axis)."""
+    figure, (top, below) = _figure(7.2, 4.6, heights=(2, 1))
+    chosen = {row.label: row.lr for row in rows if row.sparsity == sparsity}
+    for i, (label, lr) in enumerate(chosen.items()):
+        runs = [c.metrics for c in cells if (c.label, c.sparsity, c.lr) == (label, sparsity, lr) and c.metrics]
+        if not runs:
+            continue
+        epochs = range(1, min(map(len, runs)) + 1)
+        style = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
+        top.plot(epochs, [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs], label=label, **style)
+        below.plot(epochs, [_mean_of(runs, e, "expected_density", 100) for e in epochs], **style)
+    top.set_ylabel("validation\naccuracy, %")
+    top.tick_params(labelbottom=False)
+    below.set_ylabel("weights taking\npart, %")
+    below.set_yscale("log")
+    below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    below.yaxis.set_minor_formatter(lambda value, _: "")
+    below.set_xlabel("epoch")
+    below.xaxis.get_major_locator().set_params(integer=True)
+    top.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return _svg(figure)
+
+
+def _mean_of(runs: Sequence[Sequence[dict[str, float]]], epoch: int, key: str, scale: float) -> float:
+    return scale * sum(run[epoch - 1][key] for run in runs) / len(runs)
+
+
+def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
+    dense = [row for row in rows if not row.sparsity]
+    if dense:
+        row = max(dense, key=lambda r: r.accuracy)
+        axes.axhline(row.accuracy, color=DENSE, linewidth=1, linestyle="--", label=f"{row.label}", zorder=0)
+        if not math.isnan(row.accuracy_sd):
+            low, high = row.accuracy - row.accuracy_sd, row.accuracy + row.accuracy_sd
+            axes.axhspan(low, high, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
+
+
+def _figure(width: float, height: float, heights: tuple[int, ...] | None = None) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(len(heights), sharex=True, height_ratios=heights) if heights else figure.subplots()
+    for one in axes if heights else [axes]:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(axis="y", color="#dddddd", linewidth=0.6)
+        one.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "lehr", "svg.fonttype": "none"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,90 @@
+"""Rows of a comparison: mean and spread over seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished run of a comparison."""
+
+    label: str
+    sparsity: float
+    lr: float
+    seed: int
+    path: str
+    result: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at a sparsity: test accuracy (%) and NLL (nats), mean and sample standard deviation over n seeds."""
+
+    label: str
+    sparsity: float
+    lr: float
+    n: int
+    accuracy: float
+    accuracy_sd: float
+    nll: float
+    nll_sd: float
+    validation_accuracy: float
+    nonzeros: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; an undefined spread is None."""
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+
+
+def spread(values: Sequence[float]) -> float:
+    """The sample standard deviation; NaN for fewer than two values.
+
+    >>> round(spread([1.0, 2.0, 3.0]), 3)
+    1.0
+    """
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def summarise(cells: Sequence[Cell]) -> list[Row]:
+    """One row for each label and sparsity, at its learning rate of best mean validation accuracy.
+
+    Ties go to the lower rate. Rows are ordered by sparsity, then as the cells came.
+    """
+    groups: dict[tuple[str, float], dict[float, list[Cell]]] = {}
+    for cell in cells:
+        groups.setdefault((cell.label, cell.sparsity), {}).setdefault(cell.lr, []).append(cell)
+    rows = []
+    for (label, sparsity), by_lr in groups.items():
+        lr = max(sorted(by_lr), key=lambda rate: _mean(by_lr[rate], "validation", "accuracy"))
+        chosen = by_lr[lr]
+        accuracy = [100 * cell.result["test"]["accuracy"] for cell in chosen]
+        nll = [cell.result["test"]["nll"] for cell in chosen]
+        rows.append(
+            Row(
+                label=label,
+                sparsity=sparsity,
+                lr=lr,
+                n=len(chosen),
+                accuracy=statistics.fmean(accuracy),
+                accuracy_sd=spread(accuracy),
+                nll=statistics.fmean(nll),
+                nll_sd=spread(nll),
+                validation_accuracy=100 * _mean(chosen, "validation", "accuracy"),
+                nonzeros=round(statistics.fmean(cell.result["nonzeros"] for cell in chosen)),
+                seconds=statistics.fmean(cell.seconds for cell in chosen),
+            )
+        )
+    order = {id(row): i for i, row in enumerate(rows)}
+    return sorted(rows, key=lambda row: (row.sparsity, order[id(row)]))
+
+
+def _mean(cells: Sequence[Cell], split: str, score: str) -> float:
+    return statistics.fmean(cell.result[split][score] for cell in cells)

@@ -1,0 +1,66 @@
+"""A comparison as a table: on the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from lehr.report.summary import Row
+
+HEADINGS = ("sparsity", "method", "accuracy %", "NLL", "nonzeros", "lr", "seeds")
+
+
+def with_spread(mean: float, sd: float, digits: int) -> str:
+    """``mean ± sd``, or the mean alone where there is one value.
+
+    >>> with_spread(98.123, 0.456, 2), with_spread(1.0, math.nan, 1)
+    ('98.12 ± 0.46', '1.0')
+    """
+    return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The texts of one row, in the order of `HEADINGS`."""
+    return (
+        f"{100 * row.sparsity:.4g} %" if row.sparsity else "dense",
+        row.label,
+        with_spread(row.accuracy, row.accuracy_sd, 2),
+        with_spread(row.nll, row.nll_sd, 3),
+        f"{row.nonzeros:,}",
+        f"{row.lr:g}",
+        str(row.n),
+    )
+
+
+def best(rows: Sequence[Row]) -> set[int]:
+    """The indices of the most accurate row at each sparsity."""
+    result: dict[float, int] = {}
+    for i, row in enumerate(rows):
+        if row.sparsity not in result or row.accuracy > rows[result[row.sparsity]].accuracy:
+            result[row.sparsity] = i
+    return {i for i in result.values() if rows[i].sparsity}
+
+
+def terminal_table(rows: Sequence[Row], title: str) -> Table:
+    """For Rich; the best accuracy at each sparsity is bold."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("sparsity", "method") else "right", no_wrap=True)
+    winners = best(rows)
+    for i, row in enumerate(rows):
+        if i and row.sparsity != rows[i - 1].sparsity:
+            table.add_section()
+        table.add_row(*cells(row), style="bold" if i in winners else "")
+    return table
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """For documents."""
+    winners = best(rows)
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|" + "---:|" * (len(HEADINGS) - 2)]
+    for i, row in enumerate(rows):
+        texts = [f"**{t}**" if i in winners and j == 2 else t for j, t in enumerate(cells(row))]
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"

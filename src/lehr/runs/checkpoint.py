@@ -1,0 +1,133 @@
+"""A checkpoint: everything a run needs to go on to the same bits, as safetensors and JSON.
+
+Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (packed bits) and
+``random``; the rest is JSON in the metadata. Nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lehr.base.errors import LehrError
+from lehr.base.files import read_json_text, write_tensors
+from lehr.masks import Mask
+from lehr.masks.files import packed_tensors, unpack_tensors
+
+FORMAT = "lehr-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at rest between two optimizer steps.
+
+    `position` counts epochs, batches of the present epoch and metric lines; `optimizer` is a
+    ``state_dict()["state"]``; `attachment` is what `lehr.Attachment.state_dict` gave, or None.
+    """
+
+    settings: str  # the digest of the run's settings
+    position: Mapping[str, int]
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[int, Mapping[str, Any]]
+    random: Tensor
+    attachment: Mapping[str, Any] | None = None
+    totals: Mapping[str, float] = field(default_factory=dict)  # running sums of the present epoch
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, beside and renamed."""
+    tensors: dict[str, Tensor | np.ndarray] = {f"model/{name}": t for name, t in checkpoint.model.items()}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, state in checkpoint.optimizer.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{key}"] = value
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    tensors["random"] = checkpoint.random
+    attachment = None
+    if checkpoint.attachment is not None:
+        method = dict(checkpoint.attachment["method"])
+        packed, shapes = packed_tensors(method.pop("target"))
+        tensors |= {f"target/{name}": bits for name, bits in packed.items()}
+        attachment = {**checkpoint.attachment, "method": method, "shapes": shapes}
+    state = {
+        "settings": checkpoint.settings,
+        "position": dict(checkpoint.position),
+        "totals": dict(checkpoint.totals),
+        "scalars": scalars,
+        "attachment": attachment,
+    }
+    # A flipped bit in the tensors would not show by itself.
+    metadata = {"format": FORMAT, "state": json.dumps(state), "check": _check(tensors)}
+    write_tensors(path, tensors, metadata)
+
+
+def load_checkpoint(path: Path, settings: str) -> Checkpoint:
+    """Read a checkpoint of a run with the given settings; anything damaged is one clear sentence."""
+    remedy = f"delete {path.name} to start this run over"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise LehrError(f"the checkpoint {path} is damaged ({error}): {remedy}") from None
+    if metadata.get("format") != FORMAT:
+        raise LehrError(f"{path} is not a checkpoint of this version ({metadata.get('format')!r}): {remedy}")
+    if metadata.get("check") != _check(tensors):
+        raise LehrError(f"the checkpoint {path} is damaged (its checksum does not match): {remedy}")
+    state = read_json_text(metadata["state"], str(path))
+    if state["settings"] != settings:
+        raise LehrError(f"the checkpoint {path} is of a run with other settings: {remedy}")
+    optimizer: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["scalars"].items()}
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition("/")
+        if kind == "optimizer":
+            index, _, key = rest.partition("/")
+            optimizer.setdefault(int(index), {})[key] = tensor
+        elif kind in groups:
+            groups[kind][rest] = tensor
+    attachment = state["attachment"]
+    if attachment is not None:
+        packed = {name: tensor.numpy() for name, tensor in groups["target"].items()}
+        target: Mask = unpack_tensors(packed, attachment.pop("shapes"), str(path))
+        attachment["method"]["target"] = target
+    return Checkpoint(
+        settings=settings,
+        position=state["position"],
+        model=groups["model"],
+        optimizer=optimizer,
+        random=tensors["random"],
+        attachment=attachment,
+        totals=state["totals"],
+    )
+
+
+def _check(tensors: Mapping[str, Tensor | np.ndarray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        value = tensors[name]
+        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value.detach().cpu().contiguous()
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A name for a network's exact weights.
+
+    >>> a = weights_digest({"w": torch.zeros(2)})
+    >>> a == weights_digest({"w": torch.zeros(2)}) != weights_digest({"w": torch.ones(2)})
+    True
+    """
+    return _check(tensors)

@@ -1,0 +1,154 @@
+"""`RunFolder`: where a run keeps its settings, metrics, checkpoint and results.
+
+``settings.json``, ``metrics.jsonl`` (a line for each epoch), ``checkpoint.safetensors`` while it goes on,
+then ``model.safetensors``, ``mask.safetensors`` for a tuned one, and ``result.json``. Everything in
+these files is a pure function of the settings and the machine; times lie apart in ``timing.json``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lehr.base.errors import LehrError
+from lehr.base.files import cannot_write, read_json, write_json, write_tensors
+from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
+
+KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings}
+
+
+class RunFolder:
+    """The folder of one run.
+
+    >>> RunFolder("/tmp/_doc_run").model.name
+    'model.safetensors'
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.settings_file = self.path / "settings.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.checkpoint = self.path / "checkpoint.safetensors"
+        self.model = self.path / "model.safetensors"
+        self.mask = self.path / "mask.safetensors"
+        self.result_file = self.path / "result.json"
+        self.timing_file = self.path / "timing.json"
+
+    # -- beginning ----------------------------------------------------------------------------
+    def begin(self, settings: Settings, *, resume: bool) -> None:
+        """Write the settings of a new run, or check that those of an old one are the same."""
+        if self.path.exists() and not self.path.is_dir():
+            raise LehrError(f"{self.path} is a file: give a folder for the run")
+        if not self.settings_file.exists():
+            if self.path.is_dir() and any(p.name != "lock" for p in self.path.iterdir()):
+                raise LehrError(f"{self.path} holds something else than a run: give an empty or a new folder")
+            kind = next(name for name, cls in KINDS.items() if type(settings) is cls)
+            write_json(self.settings_file, {"kind": kind, **settings.model_dump()})
+            return
+        if not resume:
+            raise LehrError(f"{self.path} holds a run already: add --resume to continue it, or give another folder")
+        if self.settings().digest != settings.digest:
+            old, new = self.settings().model_dump(), settings.model_dump()
+            changed = [name for name in new if old.get(name) != new[name] and name != "parent"]
+            raise LehrError(
+                f"{self.path} holds a run with other settings ({', '.join(changed) or 'another kind of run'} differ): "
+                "give the same ones to resume, or another folder"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process out of the folder; the lock goes with the process."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / "lock").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise LehrError(f"another process works in {self.path}: wait for it or give another folder") from None
+                yield
+        except FileExistsError:
+            raise LehrError(f"{self.path} is a file: give a folder for the run") from None
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def settings(self) -> Settings:
+        """The settings of this run."""
+        if not self.settings_file.is_file():
+            raise LehrError(f"{self.path} is not a run: it has no settings.json")
+        values = read_json(self.settings_file)
+        if not isinstance(values, dict) or values.get("kind") not in KINDS:
+            raise LehrError(f"{self.settings_file} is damaged: it names no kind of run")
+        return validated(KINDS[values.pop("kind")], values)
+
+    # -- metrics ------------------------------------------------------------------------------
+    def metrics(self) -> list[dict[str, Any]]:
+        """All metric lines so far; a line half written by a kill is left out."""
+        if not self.metrics_file.exists():
+            return []
+        rows = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Append one line."""
+        try:
+            with self.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise cannot_write(self.metrics_file, error) from None
+
+    def cut_metrics(self, count: int) -> None:
+        """Keep the first `count` lines: those that the checkpoint knows of."""
+        rows = self.metrics()[:count]
+        from lehr.base.files import write_text
+
+        write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+    # -- results ------------------------------------------------------------------------------
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended and left its result."""
+        return self.result_file.is_file()
+
+    def result(self) -> dict[str, Any]:
+        """What the run ended with."""
+        if not self.done:
+            raise LehrError(f"the run in {self.path} has not ended: continue it with --resume")
+        value = read_json(self.result_file)
+        if not isinstance(value, dict):
+            raise LehrError(f"{self.result_file} is damaged: it is not a table of values")
+        return value
+
+    def finish(self, tensors: dict[str, Tensor], result: dict[str, Any], timing: dict[str, float]) -> None:
+        """Write the network and the result, and drop the checkpoint; the result is last and marks the end."""
+        write_tensors(self.model, tensors, {"format": "pt"})
+        write_json(self.timing_file, timing)
+        write_json(self.result_file, result)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's tensors by name."""
+        if not self.model.is_file():
+            hint = "continue it with --resume" if self.settings_file.exists() else "give the folder of a finished run"
+            raise LehrError(f"{self.path} has no model.safetensors: {hint}")
+        return read_weights(self.model)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors from a safetensors file, or one sentence on what is wrong with it."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise LehrError(f"{path} cannot be read ({error}): restore it, or train again") from None

@@ -1,0 +1,19 @@
+"""The engine that applies probabilities to a network, and the methods that say what they are."""
+
+from lehr.sparsify.attach import Attachment, attach
+from lehr.sparsify.method import Method, methods
+from lehr.sparsify.methods import Gradual, Iterative, OneShot, RandomAnnealing, TemperatureAnnealing
+from lehr.sparsify.prune import prune
+
+__all__ = [
+    "Attachment",
+    "Gradual",
+    "Iterative",
+    "Method",
+    "OneShot",
+    "RandomAnnealing",
+    "TemperatureAnnealing",
+    "attach",
+    "methods",
+    "prune",
+]

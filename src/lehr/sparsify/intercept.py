@@ -1,0 +1,84 @@
+"""Seeing each call of a network without leaving a trace on it.
+
+`torch.nn.Module.__call__` hands over to ``_compiled_call_impl`` where an instance has one (that is
+how ``module.compile()`` works), and copying or pickling a module drops the attribute. So a network
+can be watched with no hook in its ``state_dict``, its copies or its pickles, and what we do runs
+outside the compiled graph instead of being traced into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+
+ATTRIBUTE = "_compiled_call_impl"
+Around = Callable[[], AbstractContextManager[None]]
+
+
+class Interceptor:
+    """Runs each call of `module` inside the context manager that `around()` gives.
+
+    >>> from contextlib import contextmanager
+    >>> calls = []
+    >>> @contextmanager
+    ... def count():
+    ...     calls.append(1)
+    ...     yield
+    >>> layer = nn.Linear(1, 1)
+    >>> watch = Interceptor(layer, count)
+    >>> _ = layer(torch.zeros(1)); watch.remove(); _ = layer(torch.zeros(1)); len(calls)
+    1
+    """
+
+    def __init__(self, module: nn.Module, around: Around) -> None:
+        self.module = module
+        self.around = around
+        self.compiled = getattr(module, ATTRIBUTE, None)
+        setattr(module, ATTRIBUTE, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_exporting():
+            return self._inner()(*args, **kwargs)
+        return self._run(*args, **kwargs)
+
+    def _inner(self) -> Callable[..., Any]:
+        return self.compiled or self.module._call_impl
+
+    # Not traced itself, while the network that it calls is: hence recursive=False here, and the
+    # full `disable` around our own part.
+    @torch.compiler.disable(recursive=False)
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        with _Untraced(self.around):
+            return self._inner()(*args, **kwargs)
+
+    def remove(self) -> None:
+        """Leave the module as it was found."""
+        if self.compiled is not None:
+            setattr(self.module, ATTRIBUTE, self.compiled)
+        elif getattr(self.module, ATTRIBUTE, None) is self:
+            delattr(self.module, ATTRIBUTE)
+
+
+class _Untraced:
+    """A context manager that the compiler leaves alone."""
+
+    def __init__(self, around: Around) -> None:
+        self.around = around
+
+    @torch.compiler.disable
+    def __enter__(self) -> None:
+        self.context = self.around()
+        self.context.__enter__()
+
+    @torch.compiler.disable
+    def __exit__(self, *error: Any) -> None:
+        self.context.__exit__(*error)
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether an interceptor sits on this module already."""
+    return isinstance(getattr(module, ATTRIBUTE, None), Interceptor)

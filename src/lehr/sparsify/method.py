@@ -1,0 +1,167 @@
+"""A method is the path that the probabilities take."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from lehr.base.errors import LehrError, require, unknown
+from lehr.base.registry import Registry
+from lehr.masks import Mask
+from lehr.masks.budget import round_half_up
+from lehr.masks.selection import Scope, keep_best
+from lehr.sparsify.chance import Chance
+from lehr.sparsify.part import Part
+
+Target = Literal["fixed", "moving"]
+Realise = Literal["sample", "mean"]
+RESELECTIONS = 20  # how often a target is re-selected over the phase, unless told otherwise
+
+
+class Method(ABC):
+    """What the engine asks of a method, step by step.
+
+    A method says how likely each weight is at step ``t`` (`chance`), and may choose its `target`
+    again from the current weights (`retarget`). It holds no tensor that it can recompute. ``t``
+    counts finished optimizer steps; annealing lasts `steps` of them, then P is the target.
+
+    Args:
+        mask: the target subnetwork.
+        steps: length of the annealing phase, in optimizer steps; 0 is one-shot.
+        target: ``"fixed"`` keeps the mask; ``"moving"`` re-selects it by current magnitude.
+        scope: of a re-selection: ``"global"`` ranks all layers together, ``"layer"`` leaves each
+            layer the number of weights that `mask` gives it.
+        reselect_every: optimizer steps between re-selections; None for 20 over the phase.
+        realise: ``"sample"`` draws each weight in or out; ``"mean"`` multiplies it by P instead.
+        seed: of the draws and of ties.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        mask: Mask,
+        *,
+        steps: int = 0,
+        target: Target = "fixed",
+        scope: Scope = "global",
+        reselect_every: int | None = None,
+        realise: Realise = "sample",
+        seed: int = 0,
+    ) -> None:
+        require(isinstance(steps, int) and steps >= 0, f"steps is {steps}: give the annealing length as a whole number")
+        if target not in ("fixed", "moving"):
+            raise unknown("target", target, ["fixed", "moving"])
+        if realise not in ("sample", "mean"):
+            raise unknown("realisation", realise, ["sample", "mean"])
+        if scope not in ("global", "layer"):
+            raise unknown("scope", scope, ["global", "layer"])
+        every = reselect_every if reselect_every is not None else max(1, steps // RESELECTIONS)
+        require(every >= 1, f"reselect_every is {reselect_every}: give a number of optimizer steps, at least 1")
+        self.initial = mask
+        self.target = mask
+        self.steps = steps
+        self.moving = target == "moving"
+        self.scope: Scope = scope
+        self.reselect_every = every
+        self.realise: Realise = realise
+        self.seed = seed
+
+    # -- the path -----------------------------------------------------------------------------
+    def progress(self, t: int) -> float:
+        """``u`` in [0, 1] after t optimizer steps."""
+        return min(1.0, t / self.steps) if self.steps else 1.0
+
+    def finished(self, t: int) -> bool:
+        """Whether the annealing phase is over."""
+        return t >= self.steps
+
+    @abstractmethod
+    def chance(self, t: int, part: Part) -> Chance:
+        """P for the part of one parameter at step t, relative to `target`."""
+
+    def density(self, t: int) -> float:
+        """Density of the target at step t: constant, unless the method lets it fall."""
+        return self.initial.density
+
+    # -- the target ---------------------------------------------------------------------------
+    @property
+    def reselects(self) -> bool:
+        """Whether the target changes on the way."""
+        return self.moving
+
+    def due(self, t: int) -> bool:
+        """Whether the target is chosen again once t steps are done; the last time is at the end of the phase."""
+        return self.reselects and t <= self.steps and (t % self.reselect_every == 0 or t == self.steps)
+
+    def retarget(self, t: int, weights: Mapping[str, Tensor]) -> None:
+        """Choose `target` again by the magnitude of the current weights (full tensors by name).
+
+        Weights that are out keep their value and compete with it. A layer is never emptied: its
+        best weight stays. With a fixed target whose density falls, the target stays inside.
+        """
+        always = None if self.moving else self.initial
+        self.target = select_by_magnitude(weights, self.initial, self.density(t), self.scope, always, self.seed)
+
+    # -- state --------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, Any]:
+        """What cannot be recomputed: the target, when it moves."""
+        return {"method": self.name, "steps": self.steps, "target": self.target}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of the same method with the same length."""
+        for field, mine in (("method", self.name), ("steps", self.steps)):
+            if state.get(field) != mine:
+                raise LehrError(f"the saved state is of {field} {state.get(field)!r} and this is {mine!r}: they must agree")
+        target = state["target"]
+        require(isinstance(target, Mask), "the saved state has no target mask: the checkpoint is of another kind")
+        require(
+            {row.name: row.shape for row in target.layers()} == {row.name: row.shape for row in self.initial.layers()},
+            "the saved target covers other layers than the mask given: the checkpoint is of another network",
+        )
+        self.target = target
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.initial!r}, steps={self.steps}, {'moving' if self.moving else 'fixed'} target)"
+
+
+def select_by_magnitude(
+    weights: Mapping[str, Tensor], like: Mask, density: float, scope: Scope, always: Mask | None, seed: int
+) -> Mask:
+    """A mask of the given density by ``|w|``, with at least one weight a layer, over the layers of `like`.
+
+    `always` lists weights that are in whatever their magnitude. With ``scope="layer"`` layer l keeps
+    ``k_l + (N_l - k_l) (density - d) / (1 - d)`` weights, where `like` has ``k_l`` of ``N_l`` and density d.
+
+    >>> like = Mask({"w": torch.tensor([True, False, False])})
+    >>> select_by_magnitude({"w": torch.tensor([1.0, -9.0, 2.0])}, like, 1 / 3, "global", None, 0)["w"].tolist()
+    [False, True, False]
+    """
+    scored = {}
+    for name in like:
+        score = weights[name].detach().reshape(-1).abs().float()
+        if score.isnan().any():
+            raise LehrError(f"{name} has NaN weights: the target cannot be chosen again, lower the learning rate")
+        best = torch.zeros_like(score, dtype=torch.bool)
+        best[score.argmax()] = True
+        score[best if always is None else always[name].reshape(-1).to(score.device)] = torch.inf
+        scored[name] = score
+    everything: dict[str, Tensor | None] = dict.fromkeys(scored)
+    if scope == "global":
+        total = max(round_half_up(density * like.size), len(scored))
+        kept = keep_best(scored, everything, total, seed)
+    else:
+        share = (density - like.density) / (1 - like.density) if like.density < 1 else 0.0
+        kept = {}
+        for row in like.layers():
+            count = max(1, round_half_up(row.kept + (row.size - row.kept) * share))
+            kept[row.name] = keep_best({row.name: scored[row.name]}, {row.name: None}, count, seed)[row.name]
+    return Mask({row.name: kept[row.name].reshape(row.shape) for row in like.layers()})
+
+
+methods: Registry[Callable[..., Method]] = Registry("method")
+"""Every method by name; a new one is one file that registers itself, and one row of the contract table."""

@@ -1,0 +1,30 @@
+"""One-shot pruning: the path that is already there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lehr.masks import Mask
+from lehr.sparsify.chance import SETTLED, Chance
+from lehr.sparsify.method import Method, methods
+from lehr.sparsify.part import Part
+
+
+class OneShot(Method):
+    """``P = m`` from step 0 (the reference of 2401.08830).
+
+    >>> import torch
+    >>> OneShot(Mask({"w": torch.tensor([True, False])})).finished(0)
+    True
+    """
+
+    name: ClassVar[str] = "one-shot"
+
+    def __init__(self, mask: Mask, *, seed: int = 0) -> None:
+        super().__init__(mask, seed=seed)
+
+    def chance(self, t: int, part: Part) -> Chance:
+        return SETTLED
+
+
+methods.add(OneShot.name, OneShot)

@@ -1,0 +1,73 @@
+"""Temperature annealing: dropout in reverse."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lehr.base.errors import LehrError, check_fraction
+from lehr.base.schedules import Schedule, check_schedule, temperature
+from lehr.masks import Mask
+from lehr.masks.selection import Scope
+from lehr.sparsify.chance import SETTLED, Chance
+from lehr.sparsify.method import Method, Realise, Target, methods
+from lehr.sparsify.part import Part
+
+
+class TemperatureAnnealing(Method):
+    """``P = m + (1 - m) tau s(u)``: weights outside the target take part with a falling chance (2401.08830).
+
+    With ``all_weights=True`` kept weights are stochastic too, in with chance ``1 - tau s(u)``; tau is
+    then at most 0.5.
+
+    Args:
+        mask: the target subnetwork.
+        tau: temperature at the start, in [0, 1].
+        steps: length of the annealing phase, in optimizer steps.
+        schedule: ``linear``, ``cosine``, ``exponential``, ``cubic``, ``log-density`` or a function
+            of u that falls from 1 to exactly 0.
+        all_weights: whether kept weights are stochastic too.
+        target, scope, reselect_every, realise, seed: as in `Method`.
+
+    >>> import torch
+    >>> method = TemperatureAnnealing(Mask({"w": torch.tensor([True, False])}), tau=0.5, steps=4, schedule="linear")
+    >>> [method.chance(t, Part("w", 0, 2, (2,))).rest for t in range(5)]
+    [0.5, 0.375, 0.25, 0.125, 0.0]
+    """
+
+    name: ClassVar[str] = "temperature-annealing"
+
+    def __init__(
+        self,
+        mask: Mask,
+        *,
+        steps: int,
+        tau: float = 0.5,
+        schedule: str | Schedule = "cosine",
+        all_weights: bool = False,
+        target: Target = "fixed",
+        scope: Scope = "global",
+        reselect_every: int | None = None,
+        realise: Realise = "sample",
+        seed: int = 0,
+    ) -> None:
+        check_fraction("tau", tau, below_one=False)
+        if all_weights and tau > 0.5:
+            raise LehrError(
+                f"tau is {tau:g} with all weights stochastic: give at most 0.5, above it kept weights are rarer than others"
+            )
+        check_schedule(schedule)
+        super().__init__(
+            mask, steps=steps, target=target, scope=scope, reselect_every=reselect_every, realise=realise, seed=seed
+        )
+        self.tau = float(tau)
+        self.schedule = schedule
+        self.all_weights = all_weights
+
+    def chance(self, t: int, part: Part) -> Chance:
+        level = temperature(self.schedule, self.progress(t), self.tau, self.initial.density)
+        if level == 0.0:
+            return SETTLED
+        return Chance(kept=1.0 - level if self.all_weights else 1.0, rest=level)
+
+
+methods.add(TemperatureAnnealing.name, TemperatureAnnealing)

@@ -1,0 +1,72 @@
+"""Finding the user's own network and optimizer under what others have wrapped around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+from lehr.base.errors import LehrError
+from lehr.sparsify.part import local_tensor
+
+
+def called_module(model: nn.Module) -> nn.Module:
+    """The module whose calls are training passes: inside DDP, at the compiled wrapper otherwise."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return called_module(model.module)
+    return model
+
+
+def plain_module(model: nn.Module) -> nn.Module:
+    """The network whose parameter names the mask uses, under DDP and ``torch.compile``."""
+    while True:
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def plain_optimizer(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose step hooks fire, under Accelerate's wrapper.
+
+    >>> sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> plain_optimizer(sgd) is sgd
+    True
+    """
+    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    if not isinstance(optimizer, Optimizer):
+        raise LehrError(f"the optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer")
+    if isinstance(optimizer, LBFGS):
+        raise LehrError("LBFGS evaluates the network many times a step on weights it moves in between: use SGD or Adam")
+    return optimizer
+
+
+def zero_state(optimizer: Optimizer, parameter: Tensor, keep: Tensor) -> None:
+    """Set the optimizer's state of the weights outside `keep` to exactly 0, in place.
+
+    State is every floating tensor of the parameter's shape (momentum, moments, master weights).
+    """
+    for value in optimizer.state.get(parameter, {}).values():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.shape == parameter.shape:
+            zero_outside(local_tensor(value), keep)
+
+
+def zero_outside(tensor: Tensor, keep: Tensor) -> None:
+    """``tensor[~keep] = 0`` in place; unlike a product it also clears NaN and -0.
+
+    >>> t = torch.tensor([1.0, float("nan")])
+    >>> zero_outside(t, torch.tensor([True, False])); t.tolist()
+    [1.0, 0.0]
+    """
+    torch.where(keep, tensor, tensor.new_zeros(()), out=tensor)
+
+
+def holds_any(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
+    """Whether the optimizer moves at least one of the parameters."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return any(id(parameter) in held for parameter in parameters)

@@ -1,0 +1,73 @@
+"""Learning rate over the run: a factor of the peak, a pure function of step and length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lehr.base.registry import Registry
+
+Factor = Callable[[int, int], float]
+
+learning_rates: Registry[Factor] = Registry("learning-rate schedule")
+"""Functions ``(step, total) -> factor`` with ``0 <= step < total``."""
+
+
+@learning_rates.register("constant")
+def constant(step: int, total: int) -> float:
+    """1 throughout.
+
+    >>> constant(3, 10)
+    1.0
+    """
+    return 1.0
+
+
+@learning_rates.register("one-cycle")
+def one_cycle(step: int, total: int, warmup: float = 0.1, start: float = 0.01, end: float = 1e-6) -> float:
+    """Cosine from 1/100 up to 1 over a tenth of the run, then cosine down to 1e-6 (Smith 2018, 1803.09820).
+
+    The lengths and ends are those of the released code of Prune and Tune Ensembles; momentum stays
+    constant.
+
+    >>> [round(one_cycle(s, 101), 3) for s in (0, 10, 55, 100)]
+    [0.01, 1.0, 0.5, 0.0]
+    """
+    peak = warmup * (total - 1)
+    if step < peak:
+        return _between(start, 1.0, step / peak)
+    return _between(1.0, end, (step - peak) / max(1.0, total - 1 - peak))
+
+
+@learning_rates.register("multistep")
+def multistep(step: int, total: int) -> float:
+    """1, then 0.1 from half of the run, 0.01 from three quarters.
+
+    >>> [multistep(s, 100) for s in (49, 50, 75)]
+    [1.0, 0.1, 0.01]
+    """
+    return (1.0, 0.1, 0.01)[(4 * step >= 2 * total) + (4 * step >= 3 * total)]
+
+
+@learning_rates.register("cosine")
+def cosine(step: int, total: int) -> float:
+    """``(1 + cos(pi step / total)) / 2`` (Loshchilov & Hutter 2016, 1608.03983).
+
+    >>> cosine(0, 10), round(cosine(5, 10), 3)
+    (1.0, 0.5)
+    """
+    return _between(1.0, 0.0, step / total)
+
+
+@learning_rates.register("linear")
+def linear(step: int, total: int) -> float:
+    """``1 - step / total``: linear to zero.
+
+    >>> linear(5, 10)
+    0.5
+    """
+    return 1.0 - step / total
+
+
+def _between(a: float, b: float, u: float) -> float:
+    return b + (a - b) * (1.0 + math.cos(math.pi * u)) / 2.0

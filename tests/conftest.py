@@ -1,0 +1,27 @@
+"""Shared settings: two threads, hypothesis without a clock, the data folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(2)
+hypothesis.settings.register_profile("lehr", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("lehr")
+
+SIBLING = Path(__file__).parents[2] / "shared" / "data"  # where continuous integration keeps it
+if "LEHR_DATA" not in os.environ and SIBLING.is_dir():
+    os.environ["LEHR_DATA"] = str(SIBLING)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of the real data sets; without one the test is skipped, loudly."""
+    folder = os.environ.get("LEHR_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("NO DATA: set LEHR_DATA to a folder with mnist, fashion_mnist and cifar10 to run this test")
+    return Path(folder)
