@@ -56,7 +56,7 @@ def check_fraction(name: str, value: float, *, below_one: bool = True) -> float:
     lehr.base.errors.LehrError: sparsity is 90: give a fraction in [0, 1), such as 0.9 for 90 %
     """
     top = "1)" if below_one else "1]"
-    if isinstance(value, (int, float)) and 0 <= value and (value < 1 or (value == 1 and not below_one)):
+    if isinstance(value, (int, float)) and value >= 0 and (value < 1 or (value == 1 and not below_one)):
         return float(value)
     hint = f", such as {value / 100:g} for {value:g} %" if isinstance(value, (int, float)) and 1 < value < 100 else ""
     raise LehrError(f"{name} is {value}: give a fraction in [0, {top}{hint}")

@@ -93,9 +93,8 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray | Tensor], metada
     if all(isinstance(array, np.ndarray) for array in arrays.values()):
         content = numpy_bytes(arrays, dict(metadata))  # type: ignore[arg-type]
     else:
-        from safetensors.torch import save as torch_bytes
-
         import torch
+        from safetensors.torch import save as torch_bytes
 
         content = torch_bytes(
             {name: torch.from_numpy(a) if isinstance(a, np.ndarray) else a for name, a in arrays.items()},

@@ -25,6 +25,7 @@ def compare(
     tune_epochs: Annotated[int, typer.Option(help="For every tuned row.")] = 20,
     lr: options.Rate = 0.1,
     tune_lrs: Annotated[str, typer.Option(help="Menu of tuning rates; validation chooses for each row.")] = "0.1",
+    lr_seeds: Annotated[int | None, typer.Option(help="Try the menu on the first seeds only (default: all).")] = None,
     schedule: options.Schedule = "one-cycle",
     tune_schedule: options.Schedule = "one-cycle",
     anneal: Annotated[str, typer.Option(help="Length of the annealing phase: 0.5 of the run, 500it, 2ep.")] = "0.5",
@@ -49,7 +50,7 @@ def compare(
     values = {
         "data": data, "model": model, "sparsities": options.numbers(sparsity, "sparsity"),
         "methods": tuple(methods.split(",")), "seeds": tuple(range(seeds)), "epochs": epochs,
-        "tune_epochs": tune_epochs, "lr": lr, "tune_lrs": options.numbers(tune_lrs, "tune-lrs"), "schedule": schedule,
+        "tune_epochs": tune_epochs, "lr": lr, "tune_lrs": options.numbers(tune_lrs, "tune-lrs"), "lr_seeds": lr_seeds, "schedule": schedule,
         "tune_schedule": tune_schedule, "anneal": anneal, "score": score, "batch_size": batch_size,
         "optimizer": optimizer, "weight_decay": weight_decay, "precision": precision, "threads": threads,
         "limit": limit,

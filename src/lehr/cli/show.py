@@ -26,7 +26,8 @@ def show(
     mask = seen if isinstance(seen, Mask) else seen.mask
     values: dict[str, Any] = {} if isinstance(seen, Mask) else {"settings": seen.settings, "result": seen.result}
     layers = [
-        {"name": r.name, "shape": list(r.shape), "kept": r.kept, "size": r.size} for r in (mask.layers() if mask else [])
+        {"name": r.name, "shape": list(r.shape), "kept": r.kept, "size": r.size}
+        for r in (mask.layers() if mask else [])
     ]
     if as_json:
         screen.print_json(values | {"layers": layers})

@@ -36,9 +36,7 @@ class Batches:
             self.size <= len(self.data.train),
             f"the batch size is {self.size} and {self.data.name} has {len(self.data.train)} training examples: lower it",
         )
-        require(
-            self.size % self.world == 0, f"the batch size {self.size} does not divide among {self.world} processes"
-        )
+        require(self.size % self.world == 0, f"the batch size {self.size} does not divide among {self.world} processes")
 
     def __len__(self) -> int:
         return len(self.data.train) // self.size

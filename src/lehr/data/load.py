@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -89,10 +90,8 @@ def _decoded(name: str, source: Source) -> dict[str, Tensor]:
         except (SafetensorError, OSError):
             cache.unlink(missing_ok=True)  # a damaged cache is made again
     tensors = _decode(name, source, where)
-    try:
+    with suppress(LehrError):  # a cache that cannot be written is only slower
         write_tensors(cache, tensors, {"from": where})
-    except LehrError:
-        pass  # a cache that cannot be written is only slower
     return tensors
 
 
@@ -102,7 +101,9 @@ def _location(source: Source) -> str:
         return source.hub
     path = Path(folder) / source.folder
     if not path.is_dir():
-        raise LehrError(f"LEHR_DATA is {folder} and has no folder {source.folder}: correct it, or unset it to use the hub")
+        raise LehrError(
+            f"LEHR_DATA is {folder} and has no folder {source.folder}: correct it, or unset it to use the hub"
+        )
     return str(path.resolve())
 
 
@@ -121,7 +122,9 @@ def _decode(name: str, source: Source, where: str) -> dict[str, Tensor]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 pixels = list(pool.map(lambda cell: _pixels(cell, source.mode), raw))
             images = torch.from_numpy(np.stack(pixels))
-            result[f"{part}_images"] = (images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)).contiguous()
+            result[f"{part}_images"] = (
+                images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+            ).contiguous()
             result[f"{part}_labels"] = torch.tensor(list(table["label"]), dtype=torch.int64)
     except Exception as error:  # the library and the network raise many kinds
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"

@@ -18,7 +18,7 @@ FORMAT = "lehr-mask-1"
 
 def packed_tensors(mask: Mask) -> tuple[dict[str, np.ndarray], str]:
     """The packed bits by name (uint8, ``ceil(size / 8)``), and the shapes as JSON text."""
-    return dict(mask._packed), json.dumps({name: list(shape) for name, shape in mask._shapes.items()})
+    return {name: bits.copy() for name, bits in mask._packed.items()}, json.dumps({name: list(shape) for name, shape in mask._shapes.items()})
 
 
 def unpack_tensors(packed: dict[str, np.ndarray], shapes_text: str, source: str) -> Mask:
@@ -52,8 +52,10 @@ def load_mask(path: Path) -> Mask:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise LehrError(f"{path} is not a mask of lehr: its format is {metadata.get('format')!r}, not {FORMAT!r}")
-            packed = {name: file.get_tensor(name) for name in file.keys()}
+                raise LehrError(
+                    f"{path} is not a mask of lehr: its format is {metadata.get('format')!r}, not {FORMAT!r}"
+                )
+            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise LehrError(f"{path} cannot be read as a mask ({error}): restore it or select again") from None
     return unpack_tensors(packed, metadata.get("shapes", ""), str(path))

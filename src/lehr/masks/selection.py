@@ -74,7 +74,9 @@ def select(
         within.check(model)
         names = [name for name in names if name in within]
         if not names:
-            raise LehrError("the mask given as `within` covers none of the target layers: name them with target_modules")
+            raise LehrError(
+                "the mask given as `within` covers none of the target layers: name them with target_modules"
+            )
     weights = whole_parameters(model, names)
     importance = _importance(model, weights, score, seed)
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
@@ -135,9 +137,7 @@ def _choose(
         return keep_best(scored, allowed, total, seed)
     shares = budget.DISTRIBUTIONS[distribution](shapes, sparsity)
     counts = budget.largest_remainder(shares, total, caps)
-    return {
-        name: keep_best({name: scored[name]}, {name: allowed[name]}, counts[name], seed)[name] for name in scored
-    }
+    return {name: keep_best({name: scored[name]}, {name: allowed[name]}, counts[name], seed)[name] for name in scored}
 
 
 def keep_best(
@@ -153,10 +153,13 @@ def keep_best(
     {'a': [False, True], 'b': [True]}
     """
     stream = Stream(seed, "+".join(scored), Purpose.TIE)
-    masks = {name: torch.ones_like(t, dtype=torch.bool) if (a := allowed[name]) is None else a.to(t.device)
-             for name, t in scored.items()}
-    pool = torch.cat([scored[name][masks[name]].to(torch.promote_types(scored[name].dtype, torch.float32)).cpu()
-                      for name in scored])
+    masks = {
+        name: torch.ones_like(t, dtype=torch.bool) if (a := allowed[name]) is None else a.to(t.device)
+        for name, t in scored.items()
+    }
+    pool = torch.cat(
+        [scored[name][masks[name]].to(torch.promote_types(scored[name].dtype, torch.float32)).cpu() for name in scored]
+    )
     chosen = top_k(pool, total, stream)
     kept, start = {}, 0
     for name, candidate in masks.items():

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lehr.base.draws import Purpose, Stream
+from lehr.base.draws import Stream
 
 
 def top_k(scores: Tensor, k: int, tie_breaker: Stream) -> Tensor:
     """Bool, 1-d: the k largest scores; among scores equal to the k-th, a seeded choice. Never ``>= threshold``.
 
+    >>> from lehr.base.draws import Purpose
     >>> stream = Stream(0, "doc", Purpose.TIE)
     >>> top_k(torch.tensor([1.0, 3.0, 2.0]), 2, stream).tolist()
     [False, True, True]

@@ -36,6 +36,7 @@ class CompareSettings(BaseModel):
     tune_epochs: int = Field(ge=1)
     lr: float = Field(default=0.1, gt=0)
     tune_lrs: tuple[float, ...] = (0.1,)
+    lr_seeds: int | None = Field(default=None, ge=1)  # the menu is tried on so many seeds; None for all
     schedule: LearningRate = "one-cycle"
     tune_schedule: LearningRate = "one-cycle"
     score: str = "magnitude"
@@ -83,8 +84,9 @@ def compare(
 
     Parents, one a seed, are trained once; every cell starts from its seed's parent with the same
     number of optimizer steps. Where several learning rates are given, each row is shown at the one
-    with the best mean validation accuracy; the test set chooses nothing. Finished runs are kept, so
-    an interrupted comparison goes on when started again.
+    with the best mean validation accuracy (over the first `lr_seeds` seeds; the others confirm it); the
+    test set chooses nothing. Finished runs are kept, so an interrupted comparison goes on when started
+    again.
     """
     out = Path(out)
     for text in settings.methods:
@@ -93,27 +95,34 @@ def compare(
     parents = {seed: Task(str(out / "parents" / f"seed{seed}"), _parent(settings, seed)) for seed in settings.seeds}
     with bar("parents", len(parents), show=show) as line:
         run_all(list(parents.values()), jobs, line)
-    cells = _cells(settings, {seed: task.path for seed, task in parents.items()}, out)
+    planned = _cells(settings, {seed: task.path for seed, task in parents.items()}, out)
+    first = set(settings.seeds if settings.lr_seeds is None else settings.seeds[: settings.lr_seeds])
+    cells = [cell for cell in planned if cell.seed in first]
     with bar("tuning", len(cells), show=show) as line:
         run_all([cell.task for cell in cells], jobs, line)
-    finished = [
-        Cell(
-            label=cell.label,
-            sparsity=cell.sparsity,
-            lr=cell.lr,
-            seed=cell.seed,
-            path=cell.task.path,
-            result=RunFolder(cell.task.path).result(),
-            metrics=RunFolder(cell.task.path).metrics(),
-            seconds=_seconds(cell.task.path),
-        )
-        for cell in cells
-    ]
-    finished += [
-        Cell("dense parent", 0.0, settings.lr, seed, task.path, RunFolder(task.path).result(), [], _seconds(task.path))
-        for seed, task in parents.items()
-    ]
+    finished = [_finished(cell) for cell in cells]
+    chosen = {(row.label, row.sparsity, row.lr) for row in summarise(finished)}
+    rest = [c for c in planned if c.seed not in first and (c.label, c.sparsity, c.lr) in chosen]
+    with bar("other seeds", len(rest), show=show) as line:
+        run_all([cell.task for cell in rest], jobs, line)
+    finished += [_finished(cell) for cell in rest]
+    finished += [_finished(_Planned("dense parent", 0.0, settings.lr, seed, task)) for seed, task in parents.items()]
     return summarise(finished), finished
+
+
+def _finished(cell: _Planned) -> Cell:
+    folder = RunFolder(cell.task.path)
+    seconds = float(read_json(folder.timing_file)["seconds"]) if folder.timing_file.exists() else float("nan")
+    return Cell(
+        label=cell.label,
+        sparsity=cell.sparsity,
+        lr=cell.lr,
+        seed=cell.seed,
+        path=cell.task.path,
+        result=folder.result(),
+        metrics=folder.metrics(),
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -196,11 +205,6 @@ def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT, runner: Callab
         raise Interrupted("stopped; every run has saved its state: start the same command again to go on") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _seconds(path: str) -> float:
-    file = RunFolder(path).timing_file
-    return float(read_json(file)["seconds"]) if file.exists() else float("nan")
 
 
 def result_table(rows: Sequence[Row]) -> list[dict[str, Any]]:

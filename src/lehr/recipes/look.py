@@ -36,8 +36,7 @@ def look(path: Path) -> Look | Mask:
             raise LehrError(f"the comparison in {path} has not ended: start the same command again to go on")
         value = read_json(results)
         try:
-            rows = [Row(**{k: float("nan") if v is None else v for k, v in row.items()}) for row in value["rows"]]
-            return Look(value["settings"], None, None, rows=rows)
+            return Look(value["settings"], None, None, rows=[Row.from_dict(row) for row in value["rows"]])
         except (KeyError, TypeError, AttributeError):
             raise LehrError(f"{results} is damaged: it has not the rows of a comparison") from None
     folder = RunFolder(path)

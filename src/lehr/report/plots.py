@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lehr.report.summary import Cell, Row
 
@@ -21,7 +21,7 @@ DENSE = "#444444"
 
 def accuracy_plot(rows: Sequence[Row]) -> str:
     """Test accuracy against sparsity, a line a method, bars of one standard deviation; dense as a band."""
-    figure, axes = _figure(7.2, 4.0)
+    figure, (axes,) = _figure(8.6, 4.2)
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
     labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
     _dense_band(axes, rows)
@@ -45,14 +45,16 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
 
 def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float) -> str:
     """Validation accuracy of the target by epoch, mean over seeds, over the density of P by epoch (log axis)."""
-    figure, (top, below) = _figure(7.2, 4.6, heights=(2, 1))
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (top, below) = _figure(8.6, 4.8, heights=(2, 1))
     chosen = {row.label: row.lr for row in rows if row.sparsity == sparsity}
     for i, (label, lr) in enumerate(chosen.items()):
         runs = [c.metrics for c in cells if (c.label, c.sparsity, c.lr) == (label, sparsity, lr) and c.metrics]
         if not runs:
             continue
         epochs = range(1, min(map(len, runs)) + 1)
-        style = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
         top.plot(epochs, [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs], label=label, **style)
         below.plot(epochs, [_mean_of(runs, e, "expected_density", 100) for e in epochs], **style)
     top.set_ylabel("validation\naccuracy, %")
@@ -62,7 +64,7 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     below.yaxis.set_minor_formatter(lambda value, _: "")
     below.set_xlabel("epoch")
-    below.xaxis.get_major_locator().set_params(integer=True)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     top.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _svg(figure)
 
@@ -81,12 +83,12 @@ def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
             axes.axhspan(low, high, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
 
 
-def _figure(width: float, height: float, heights: tuple[int, ...] | None = None) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, heights: tuple[int, ...] = (1,)) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(len(heights), sharex=True, height_ratios=heights) if heights else figure.subplots()
-    for one in axes if heights else [axes]:
+    axes: list[Axes] = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", color="#dddddd", linewidth=0.6)
         one.set_axisbelow(True)

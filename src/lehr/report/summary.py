@@ -43,6 +43,12 @@ class Row:
         """Plain values; an undefined spread is None."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Row:
+        """The row back from `as_dict`."""
+        filled: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
+        return cls(**filled)
+
 
 def spread(values: Sequence[float]) -> float:
     """The sample standard deviation; NaN for fewer than two values.
@@ -56,14 +62,15 @@ def spread(values: Sequence[float]) -> float:
 def summarise(cells: Sequence[Cell]) -> list[Row]:
     """One row for each label and sparsity, at its learning rate of best mean validation accuracy.
 
-    Ties go to the lower rate. Rows are ordered by sparsity, then as the cells came.
+    Rates are compared on the seeds that all of them have; ties go to the lower rate. Rows are ordered
+    by sparsity, then as the cells came.
     """
     groups: dict[tuple[str, float], dict[float, list[Cell]]] = {}
     for cell in cells:
         groups.setdefault((cell.label, cell.sparsity), {}).setdefault(cell.lr, []).append(cell)
     rows = []
     for (label, sparsity), by_lr in groups.items():
-        lr = max(sorted(by_lr), key=lambda rate: _mean(by_lr[rate], "validation", "accuracy"))
+        lr = _best_rate(by_lr)
         chosen = by_lr[lr]
         accuracy = [100 * cell.result["test"]["accuracy"] for cell in chosen]
         nll = [cell.result["test"]["nll"] for cell in chosen]
@@ -84,6 +91,14 @@ def summarise(cells: Sequence[Cell]) -> list[Row]:
         )
     order = {id(row): i for i, row in enumerate(rows)}
     return sorted(rows, key=lambda row: (row.sparsity, order[id(row)]))
+
+
+def _best_rate(by_lr: dict[float, list[Cell]]) -> float:
+    common = set.intersection(*({cell.seed for cell in cells} for cells in by_lr.values()))
+    return max(
+        sorted(by_lr),
+        key=lambda rate: _mean([c for c in by_lr[rate] if c.seed in common], "validation", "accuracy"),
+    )
 
 
 def _mean(cells: Sequence[Cell], split: str, score: str) -> float:

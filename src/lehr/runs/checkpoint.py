@@ -78,7 +78,7 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise LehrError(f"the checkpoint {path} is damaged ({error}): {remedy}") from None
     if metadata.get("format") != FORMAT:

@@ -72,7 +72,9 @@ class RunFolder:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise LehrError(f"another process works in {self.path}: wait for it or give another folder") from None
+                    raise LehrError(
+                        f"another process works in {self.path}: wait for it or give another folder"
+                    ) from None
                 yield
         except FileExistsError:
             raise LehrError(f"{self.path} is a file: give a folder for the run") from None

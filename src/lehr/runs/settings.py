@@ -72,7 +72,7 @@ class TuneSettings(Settings):
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=BaseModel)
 
 
 def validated(kind: type[S], values: Mapping[str, Any]) -> S:

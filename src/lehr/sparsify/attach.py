@@ -251,7 +251,9 @@ class Attachment:
         if isinstance(rest, float) and isinstance(kept, float) and kept >= 1.0:
             out = stream.bernoulli(part.start, rest, part.count).reshape(part.shape)
             return out.to(device).logical_or_(slot.target)
-        probability = torch.where(slot.target, torch.as_tensor(kept, device=device), torch.as_tensor(rest, device=device))
+        probability = torch.where(
+            slot.target, torch.as_tensor(kept, device=device), torch.as_tensor(rest, device=device)
+        )
         return stream.bernoulli(part.start, probability.reshape(-1)).reshape(part.shape)
 
     def _backward_seen(self) -> None:

@@ -50,7 +50,7 @@ class Interceptor:
 
     # Not traced itself, while the network that it calls is: hence recursive=False here, and the
     # full `disable` around our own part.
-    @torch.compiler.disable(recursive=False)
+    @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, no-untyped-call]
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         with _Untraced(self.around):
             return self._inner()(*args, **kwargs)
@@ -69,12 +69,12 @@ class _Untraced:
     def __init__(self, around: Around) -> None:
         self.around = around
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __enter__(self) -> None:
         self.context = self.around()
         self.context.__enter__()
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __exit__(self, *error: Any) -> None:
         self.context.__exit__(*error)
 

@@ -116,7 +116,9 @@ class Method(ABC):
         """Take up the state of the same method with the same length."""
         for field, mine in (("method", self.name), ("steps", self.steps)):
             if state.get(field) != mine:
-                raise LehrError(f"the saved state is of {field} {state.get(field)!r} and this is {mine!r}: they must agree")
+                raise LehrError(
+                    f"the saved state is of {field} {state.get(field)!r} and this is {mine!r}: they must agree"
+                )
         target = state["target"]
         require(isinstance(target, Mask), "the saved state has no target mask: the checkpoint is of another kind")
         require(

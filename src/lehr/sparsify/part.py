@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lehr.base.draws import Stream
@@ -18,6 +18,7 @@ class Part:
     An unsharded parameter is one part. Under FSDP2 each rank holds a run of whole rows, so its part
     is a run of indices, and it draws what the whole would there.
 
+    >>> import torch
     >>> Part.of("w", nn.Parameter(torch.zeros(2, 3))).count
     6
     """
@@ -30,15 +31,13 @@ class Part:
     @classmethod
     def of(cls, name: str, parameter: Tensor) -> Part:
         """The part of a parameter, a plain tensor or one that FSDP2 has sharded along its first dimension."""
-        local = local_tensor(parameter)
-        start = 0
-        if local is not parameter.detach() and is_sharded(parameter):
+        local, start = local_tensor(parameter), 0
+        if is_sharded(parameter) and local.numel():
             from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-            _, offset = compute_local_shape_and_global_offset(
-                parameter.shape, parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
-            )
-            start = int(offset[0]) * prod(parameter.shape[1:]) if local.numel() else 0
+            sharded: Any = parameter
+            _, offset = compute_local_shape_and_global_offset(sharded.shape, sharded.device_mesh, sharded.placements)
+            start = int(offset[0]) * prod(sharded.shape[1:])
         return cls(name, start, local.numel(), tuple(local.shape))
 
     def uniform(self, stream: Stream) -> Tensor:
@@ -48,6 +47,7 @@ class Part:
     def cut(self, whole: Tensor) -> Tensor:
         """This part of a tensor that has the whole parameter's shape.
 
+        >>> import torch
         >>> Part("w", 2, 2, (1, 2)).cut(torch.arange(6).reshape(3, 2)).tolist()
         [[2, 3]]
         """
@@ -61,8 +61,8 @@ def is_sharded(parameter: Tensor) -> bool:
 
 def local_tensor(parameter: Tensor) -> Tensor:
     """The storage that this process may write, without gradient history; the parameter's own memory."""
-    detached = parameter.detach()
-    local: Tensor = detached.to_local() if is_sharded(detached) else detached  # type: ignore[operator]
+    detached: Any = parameter.detach()
+    local: Tensor = detached.to_local() if is_sharded(detached) else detached
     return local
 
 

@@ -59,9 +59,9 @@ class Slot:
         self.unwatch()
         self._hooked = parameter
         if is_sharded(parameter):  # tensor hooks never fire under FSDP2
-            self._hook = parameter.register_post_accumulate_grad_hook(self._mask_accumulated)
+            self._hook = parameter.register_post_accumulate_grad_hook(self._mask_accumulated)  # type: ignore[no-untyped-call]
         else:
-            self._hook = parameter.register_hook(self._mask_gradient)
+            self._hook = parameter.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
 
     def unwatch(self) -> None:
         """Take the hook off."""

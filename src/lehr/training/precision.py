@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 def hardware_has_bf16() -> bool:
     """Whether this CPU (or GPU) multiplies bf16 natively."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
