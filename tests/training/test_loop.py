@@ -1,0 +1,198 @@
+"""The loop on real digits: what it learns, and what it leaves behind."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lehr import LehrError, OneShot, TemperatureAnnealing, models, select
+from lehr.base.errors import Interrupted
+from lehr.data import load
+from lehr.runs import RunFolder, TrainSettings
+from lehr.training import evaluate, fit
+from lehr.training import loop as loop_module
+from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training.optimizers import make_optimizer
+
+DIGITS = load("digits")
+
+
+def settings(**values) -> TrainSettings:
+    return TrainSettings(**{"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, **values})
+
+
+def network(name: str = "lenet_300_100", seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return models.create(name, 10, DIGITS.input_shape)
+
+
+def run(tmp_path, options: TrainSettings, model: nn.Module, **more):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir(exist_ok=True)
+    return fit(model, DIGITS, options, folder, **more), folder
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "linear"])
+def test_digits_are_learnt(tmp_path, optimizer, schedule):
+    lr = 0.1 if optimizer == "sgd" else 0.003
+    outcome, folder = run(tmp_path, settings(epochs=6, optimizer=optimizer, lr=lr, schedule=schedule), network())
+    assert outcome.test.accuracy > 0.9
+    rows = folder.metrics()
+    assert [row["epoch"] for row in rows] == list(range(1, 7))
+    assert rows[-1]["step"] == 6 * 19
+    assert rows[-1]["validation_nll"] < rows[0]["validation_nll"]
+
+
+def test_accumulated_batches_are_one_step(tmp_path):
+    options = settings(epochs=1, batch_size=30, accumulate=4, lr=0.05)
+    assert steps_per_epoch(options, DIGITS) == math.ceil((1257 // 30) / 4)
+    model = network()
+    _, folder = run(tmp_path, options, model)
+    assert folder.metrics()[-1]["step"] == total_steps(options, DIGITS) == 11
+    # The same by hand.
+    twin = network()
+    optimizer = make_optimizer("sgd", twin, 0.05, 0.9, 5e-4)
+    from lehr.data import Batches
+    from lehr.training.learning_rates import learning_rates
+
+    batches = list(Batches(DIGITS, 30, 0).epoch(0))
+    for step, start in enumerate(range(0, len(batches), 4)):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05 * learning_rates["one-cycle"](step, 11)
+        optimizer.zero_grad()
+        for x, y in batches[start : start + 4]:
+            (nn.functional.cross_entropy(twin(x), y) / 4).backward()
+        optimizer.step()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_bf16_learns_as_well(tmp_path):
+    outcome, _ = run(tmp_path, settings(model="lenet5", epochs=4, precision="bf16"), network("lenet5"))
+    assert outcome.test.accuracy > 0.9
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path):
+    model = network()
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    with pytest.raises(
+        LehrError, match=r"the loss became (nan|inf) at step \d+ of 38 \(epoch \d\): lower the learning"
+    ):
+        fit(model, DIGITS, settings(lr=1e6), folder, checkpoint_seconds=0.0)
+    assert folder.checkpoint.exists()
+
+
+def stop_after(monkeypatch, count: int) -> None:
+    """Ask to stop after some batches, as a signal would."""
+    original = loop_module._Run.batch
+    left = [count]
+
+    def batch(self, images, labels):
+        original(self, images, labels)
+        left[0] -= 1
+        if left[0] == 0:
+            self.request.signal = 15
+
+    monkeypatch.setattr(loop_module._Run, "batch", batch)
+
+
+@pytest.mark.filterwarnings("ignore:annealing stopped")
+@pytest.mark.parametrize("stop", [1, 7, 19, 20, 37])
+@pytest.mark.parametrize("annealed", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_stopped_and_resumed_gives_the_same_bits(tmp_path, monkeypatch, stop, annealed, accumulate):
+    options = settings(optimizer="adamw", lr=0.003, accumulate=accumulate)
+
+    def go(folder: RunFolder) -> tuple[nn.Module, object]:
+        model = network()
+        method = None
+        if annealed:
+            method = TemperatureAnnealing(
+                select(model, 0.9, scope="layer"), steps=total_steps(options, DIGITS) // 2, target="moving"
+            )
+        return model, fit(model, DIGITS, options, folder, method=method)
+
+    whole_folder, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    for each in (whole_folder, folder):
+        each.path.mkdir()
+    whole, outcome = go(whole_folder)
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop)
+        if stop == 37 and accumulate == 3:
+            stop_after(patch, 36)
+        with pytest.raises(Interrupted, match="the state is saved: continue with --resume"):
+            go(folder)
+    resumed, again = go(folder)
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert outcome.test == again.test
+    assert folder.metrics_file.read_bytes() == whole_folder.metrics_file.read_bytes()
+
+
+def test_damaged_checkpoints_are_refused(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(Interrupted):
+            fit(network(), DIGITS, settings(), folder)
+    good = folder.checkpoint.read_bytes()
+    flipped = bytearray(good)
+    flipped[-100] ^= 1
+    for bad, message in ((good[: len(good) // 2], "is damaged"), (b"", "is damaged"), (bytes(flipped), "checksum")):
+        folder.checkpoint.write_bytes(bad)
+        with pytest.raises(LehrError, match=f"{message}.*delete checkpoint.safetensors"):
+            fit(network(), DIGITS, settings(), folder)
+    folder.checkpoint.write_bytes(good)
+    with pytest.raises(LehrError, match="other settings"):
+        fit(network(), DIGITS, settings(lr=0.05), folder)
+
+
+def test_one_shot_without_an_epoch_is_plain_pruning(tmp_path):
+    model = network()
+    mask = select(model, 0.9, scope="layer")
+    outcome, _ = run(tmp_path, settings(epochs=0), model, method=OneShot(mask))
+    twin = network()
+    mask.apply_(twin)
+    assert outcome.test == evaluate(twin, DIGITS.test, DIGITS)
+
+
+def test_weights_that_do_not_fit_are_told():
+    own = network().state_dict()
+    for change, message in (
+        ({"layers.1.weight": torch.zeros(2, 2)}, r"layers.1.weight is \(2, 2\), not \(300, 64\)"),
+        ({"extra": torch.zeros(1)}, "it has extra"),
+    ):
+        with pytest.raises(LehrError, match=message):
+            load_weights(network(), {**own, **change}, "x")
+    own.pop("layers.1.bias")
+    with pytest.raises(LehrError, match="layers.1.bias is missing"):
+        load_weights(network(), own, "x")
+
+
+def test_weight_decay_spares_vectors():
+    groups = make_optimizer("sgd", nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 0.1, 0.9, 0.5).param_groups
+    assert [(g["weight_decay"], {p.ndim for p in g["params"]}) for g in groups] == [(0.5, {2}), (0.0, {1})]
+    with pytest.raises(LehrError, match="no optimizer 'adamx'"):
+        make_optimizer("adamx", nn.Linear(1, 1), 0.1, 0.9, 0.0)
+
+
+def test_evaluation_by_hand():
+    """Agrees with torchmetrics and with a sum written out."""
+    from torchmetrics.classification import MulticlassAccuracy
+
+    model = network()
+    scores = evaluate(model, DIGITS.test, DIGITS)
+    from lehr.data.batches import normalise
+
+    with torch.no_grad():
+        logits = model(normalise(DIGITS.test.images, DIGITS))
+    labels = DIGITS.test.labels
+    metric = MulticlassAccuracy(10, average="micro")
+    assert scores.accuracy == pytest.approx(float(metric(logits, labels)))
+    nll = -logits.double().log_softmax(1)[torch.arange(360), labels].mean()
+    assert scores.nll == pytest.approx(float(nll), rel=1e-5)
+    assert model.training
