@@ -123,7 +123,7 @@ def damaged(path, tensors, metadata):
     ],
 )
 def test_a_file_that_lies_is_refused(tmp_path, tensors, shapes):
-    path = damaged(tmp_path / "m", tensors, {"format": "lehr-mask-1", "shapes": shapes})
+    path = damaged(tmp_path / "m", tensors, {"lehr": f'{{"format": "lehr-mask-1", "shapes": {shapes}}}'})
     with pytest.raises(LehrError, match="is damaged"):
         Mask.load(path)
 

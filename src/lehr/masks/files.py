@@ -16,14 +16,14 @@ from lehr.masks.mask import Mask
 FORMAT = "lehr-mask-1"
 
 
-def packed_tensors(mask: Mask) -> tuple[dict[str, np.ndarray], str]:
-    """The packed bits by name (uint8, ``ceil(size / 8)``), and the shapes as JSON text."""
-    return {name: bits.copy() for name, bits in mask._packed.items()}, json.dumps({name: list(shape) for name, shape in mask._shapes.items()})
+def packed_tensors(mask: Mask) -> tuple[dict[str, np.ndarray], dict[str, list[int]]]:
+    """The packed bits by name (uint8, ``ceil(size / 8)``), and the shapes."""
+    packed = {name: bits.copy() for name, bits in mask._packed.items()}
+    return packed, {name: list(shape) for name, shape in mask._shapes.items()}
 
 
-def unpack_tensors(packed: dict[str, np.ndarray], shapes_text: str, source: str) -> Mask:
+def unpack_tensors(packed: dict[str, np.ndarray], shapes_json: object, source: str) -> Mask:
     """The mask back from what `packed_tensors` gave, every length and padding bit checked."""
-    shapes_json = read_json_text(shapes_text, source)
     if not isinstance(shapes_json, dict) or shapes_json.keys() != packed.keys():
         raise LehrError(f"{source} is damaged: its list of layers and its tensors disagree")
     shapes: dict[str, tuple[int, ...]] = {}
@@ -41,7 +41,8 @@ def unpack_tensors(packed: dict[str, np.ndarray], shapes_text: str, source: str)
 def save_mask(mask: Mask, path: Path) -> Path:
     """See `Mask.save`."""
     packed, shapes = packed_tensors(mask)
-    return write_tensors(path, packed, {"format": FORMAT, "shapes": shapes})
+    # One metadata entry: safetensors writes several in an order that changes from process to process.
+    return write_tensors(path, packed, {"lehr": json.dumps({"format": FORMAT, "shapes": shapes})})
 
 
 def load_mask(path: Path) -> Mask:
@@ -50,12 +51,12 @@ def load_mask(path: Path) -> Mask:
         raise LehrError(f"there is no mask file {path}: give the path that Mask.save wrote")
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise LehrError(
-                    f"{path} is not a mask of lehr: its format is {metadata.get('format')!r}, not {FORMAT!r}"
-                )
+            header = (file.metadata() or {}).get("lehr", "{}")
             packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise LehrError(f"{path} cannot be read as a mask ({error}): restore it or select again") from None
-    return unpack_tensors(packed, metadata.get("shapes", ""), str(path))
+    value = read_json_text(header, str(path))
+    kind = value.get("format") if isinstance(value, dict) else None
+    if kind != FORMAT:
+        raise LehrError(f"{path} is not a mask of lehr: its format is {kind!r}, not {FORMAT!r}")
+    return unpack_tensors(packed, value.get("shapes"), str(path))

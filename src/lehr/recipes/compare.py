@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lehr.base.errors import Interrupted, LehrError, unknown
+from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
-from lehr.recipes.train import train
-from lehr.recipes.tune import DENSE, tune, tune_settings
+from lehr.recipes.runner import Task, run_all
+from lehr.recipes.tune import DENSE, tune_settings
 from lehr.report.summary import Cell, Row, summarise
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
 from lehr.sparsify.method import methods
-from lehr.training.progress import SILENT, Bar, bar
+from lehr.training.progress import bar
 
 
 class CompareSettings(BaseModel):
@@ -47,14 +43,6 @@ class CompareSettings(BaseModel):
     precision: Precision = "auto"
     threads: int = Field(default=0, ge=0)
     limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run to be done: where, and what."""
-
-    path: str
-    settings: TrainSettings | TuneSettings
 
 
 def parse_method(text: str) -> tuple[str, dict[str, str]]:
@@ -172,41 +160,3 @@ def _cells(settings: CompareSettings, parents: dict[int, str], out: Path) -> lis
                 label = "dense, tuned on" if text == DENSE else text
                 planned.append(_Planned(label, sparsity, lr, seed, Task(str(path), tuned)))
     return planned
-
-
-def run_task(task: Task) -> str:
-    """Do one run, or go on with it; used in worker processes."""
-    if isinstance(task.settings, TuneSettings):
-        tune(task.settings, task.path, resume=True)
-    else:
-        train(task.settings, task.path, resume=True)
-    return task.path
-
-
-def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT, runner: Callable[[Task], str] = run_task) -> None:
-    """Do the tasks that are not done, one after the other or in `jobs` processes."""
-    todo = [task for task in tasks if not RunFolder(task.path).done]
-    done = len(tasks) - len(todo)
-    line.update(done)
-    if jobs <= 1 or len(todo) <= 1:
-        for task in todo:
-            runner(task)
-            done += 1
-            line.update(done)
-        return
-    pool = ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn"))
-    try:
-        futures = [pool.submit(runner, task) for task in todo]
-        for future in as_completed(futures):
-            future.result()
-            done += 1
-            line.update(done)
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; every run has saved its state: start the same command again to go on") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def result_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain values, for ``--json``."""
-    return [row.as_dict() for row in rows]

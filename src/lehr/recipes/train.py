@@ -23,11 +23,11 @@ def train(settings: TrainSettings, out: str | Path, *, resume: bool = False, sho
     data = datasets.load(settings.data, settings.limit)
     torch.manual_seed(settings.seed)
     model = models.create(settings.model, data.num_classes, data.input_shape)
+    batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
     with folder.locked():
         folder.begin(settings, resume=resume)
         if folder.done:
             return folder.result()
-        batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
         with bar(f"training {settings.model}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, bar=line)
         size = sum(p.numel() for p in model.parameters())

@@ -106,11 +106,11 @@ def tune(settings: TuneSettings, out: str | Path, *, resume: bool = False, show:
         )
         total = total_steps(settings, data)
         method = build_method(settings, mask, annealing_steps(settings, steps_per_epoch(settings, data), total))
+    batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
     with folder.locked():
         folder.begin(settings, resume=resume)
         if folder.done:
             return folder.result()
-        batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
         counts: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}

@@ -68,8 +68,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "attachment": attachment,
     }
     # A flipped bit in the tensors would not show by itself.
-    metadata = {"format": FORMAT, "state": json.dumps(state), "check": _check(tensors)}
-    write_tensors(path, tensors, metadata)
+    header = {"format": FORMAT, "state": state, "check": _check(tensors)}
+    write_tensors(path, tensors, {"lehr": json.dumps(header)})
 
 
 def load_checkpoint(path: Path, settings: str) -> Checkpoint:
@@ -77,15 +77,16 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     remedy = f"delete {path.name} to start this run over"
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            text = (file.metadata() or {}).get("lehr", "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise LehrError(f"the checkpoint {path} is damaged ({error}): {remedy}") from None
-    if metadata.get("format") != FORMAT:
-        raise LehrError(f"{path} is not a checkpoint of this version ({metadata.get('format')!r}): {remedy}")
-    if metadata.get("check") != _check(tensors):
+    header = read_json_text(text, str(path))
+    if header.get("format") != FORMAT:
+        raise LehrError(f"{path} is not a checkpoint of this version ({header.get('format')!r}): {remedy}")
+    if header.get("check") != _check(tensors):
         raise LehrError(f"the checkpoint {path} is damaged (its checksum does not match): {remedy}")
-    state = read_json_text(metadata["state"], str(path))
+    state = header["state"]
     if state["settings"] != settings:
         raise LehrError(f"the checkpoint {path} is of a run with other settings: {remedy}")
     optimizer: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["scalars"].items()}

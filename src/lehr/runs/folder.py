@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from lehr.base.errors import LehrError
-from lehr.base.files import cannot_write, read_json, write_json, write_tensors
+from lehr.base.files import cannot_write, read_json, write_json, write_tensors, write_text
 from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
 
+LOCK_SECONDS = 3.0  # a worker whose parent was killed needs a moment to save and leave
 KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings}
 
 
@@ -68,18 +70,27 @@ class RunFolder:
         """Keep a second process out of the folder; the lock goes with the process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / "lock").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise LehrError(
-                        f"another process works in {self.path}: wait for it or give another folder"
-                    ) from None
-                yield
+            file = (self.path / "lock").open("w")
         except FileExistsError:
             raise LehrError(f"{self.path} is a file: give a folder for the run") from None
         except OSError as error:
             raise cannot_write(self.path, error) from None
+        with file:
+            self._lock(file)
+            yield
+
+    def _lock(self, file: TextIO) -> None:
+        patience = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > patience:
+                    raise LehrError(
+                        f"another process works in {self.path}: wait for it or give another folder"
+                    ) from None
+                time.sleep(0.1)
 
     def settings(self) -> Settings:
         """The settings of this run."""
@@ -114,8 +125,6 @@ class RunFolder:
     def cut_metrics(self, count: int) -> None:
         """Keep the first `count` lines: those that the checkpoint knows of."""
         rows = self.metrics()[:count]
-        from lehr.base.files import write_text
-
         write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
     # -- results ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
 from lehr.training.progress import SILENT, Bar
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = float(os.environ.get("LEHR_CHECKPOINT_SECONDS", "30"))
 
 
 @dataclass(frozen=True)

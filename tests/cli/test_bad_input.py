@@ -1,0 +1,214 @@
+"""The table of bad input: one clear sentence, exit code 2, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from lehr.cli.main import run as main
+
+
+class Shell:
+    """Runs the command line in this process."""
+
+    def __init__(self, capfd, monkeypatch) -> None:
+        self.capfd, self.monkeypatch = capfd, monkeypatch
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["lehr", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out = self.capfd.readouterr()
+        return code, out.out, out.err
+
+
+@pytest.fixture
+def lehr(capfd, monkeypatch):
+    return Shell(capfd, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory) -> Path:
+    """A trained run to start from."""
+    from lehr.recipes.train import train
+    from lehr.runs import TrainSettings
+
+    folder = tmp_path_factory.mktemp("dense") / "run"
+    train(TrainSettings(data="digits", model="lenet_300_100", epochs=3, batch_size=64), folder)
+    return folder
+
+
+TRAIN = ("train", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1")
+TUNE = ("tune", "--from", "DENSE", "--sparsity", "0.9", "--epochs", "1")
+COMPARE = ("compare", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1", "--tune-epochs", "1")
+
+TABLE = {
+    # unknown names, with the nearest
+    "data": (("train", "--data", "digit", "--model", "lenet5"), "no data set 'digit': did you mean 'digits'"),
+    "model": (("train", "--data", "digits", "--model", "lenet_5"), "no model 'lenet_5': did you mean 'lenet5'"),
+    "model file": (("train", "--data", "digits", "--model", "no.py:f"), "there is no file no.py"),
+    "optimizer": ((*TRAIN, "--optimizer", "sdg"), "no optimizer 'sdg': did you mean 'sgd'"),
+    "schedule": ((*TRAIN, "--schedule", "onecycle"), "no schedule 'onecycle': did you mean 'one-cycle'"),
+    "precision": ((*TRAIN, "--precision", "fp16"), "no precision 'fp16': did you mean"),
+    "method": ((*TUNE, "--method", "temperatur-annealing"), "did you mean 'temperature-annealing'"),
+    "score": ((*TUNE, "--score", "magnitud"), "no score 'magnitud': did you mean 'magnitude'"),
+    "scope": ((*TUNE, "--scope", "layers"), "no scope 'layers': did you mean 'layer'"),
+    "target": ((*TUNE, "--target", "move"), "no target 'move': did you mean 'moving'"),
+    "tau schedule": (
+        (*TUNE, "--method", "temperature-annealing", "--tau-schedule", "cos"),
+        "no schedule 'cos': did you mean 'cosine'",
+    ),
+    "compared method": ((*COMPARE, "--methods", "one-shot,gradul"), "no method 'gradul': did you mean 'gradual'"),
+    "method option": ((*COMPARE, "--methods", "gradual:taget=fixed"), "no option of a method 'taget'"),
+    "method option form": ((*COMPARE, "--methods", "gradual:fixed"), "the option 'fixed' of gradual is not understood"),
+    # values out of range
+    "sparsity 90": ((*TUNE[:4], "90"), "sparsity is 90"),
+    "sparsity 1": ((*TUNE[:4], "1.0"), "sparsity is 1"),
+    "negative sparsity": ((*TUNE[:4], "-0.1"), "sparsity is -0.1"),
+    "tau": ((*TUNE, "--method", "temperature-annealing", "--tau", "1.5"), "tau is 1.5"),
+    "tau for all": (
+        (*TUNE, "--method", "temperature-annealing", "--tau", "0.7", "--all-weights"),
+        "tau is 0.7 with all weights stochastic: give at most 0.5",
+    ),
+    "epochs": ((*TRAIN[:5], "--epochs", "-1"), "epochs is -1"),
+    "learning rate": ((*TRAIN, "--lr", "0"), "lr is 0"),
+    "learning rate nan": ((*TRAIN, "--lr", "nan"), "lr is nan"),
+    "batch size": ((*TRAIN, "--batch-size", "0"), "batch_size is 0"),
+    "batch too large": ((*TRAIN, "--batch-size", "5000"), "the batch size is 5000 and digits has 1257"),
+    "seed": ((*TRAIN, "--seed", "-1"), "seed is -1"),
+    "seeds": ((*COMPARE, "--seeds", "0"), "seeds is"),
+    "sparsities": ((*COMPARE, "--sparsity", "0.9;0.98"), "give numbers separated by commas"),
+    "a sparsity twice": ((*COMPARE, "--sparsity", "0.9,0.9"), "a value is given twice"),
+    "too sparse": ((*TUNE[:4], "0.9999"), "leaves no weight in"),
+    # what does not fit together
+    "annealing longer than the run": (
+        (*TUNE, "--anneal", "5ep"),
+        "annealing for 5ep is 95 steps and the run has 19: shorten it or add epochs",
+    ),
+    "annealing steps": ((*TUNE, "--anneal", "20it"), "annealing for 20it is 20 steps and the run has 19"),
+    "annealing fraction": ((*TUNE, "--anneal", "1.5"), "the length 1.5 is not a fraction"),
+    "annealing words": ((*TUNE, "--anneal", "half"), "the length 'half' is not understood"),
+    "erk is by layer": ((*TUNE, "--distribution", "erk"), "use scope='layer'"),
+    "option of another method": ((*TUNE, "--method", "gradual", "--tau", "0.3"), "gradual has no tau"),
+    "one-shot has no target": ((*TUNE, "--method", "one-shot", "--target", "moving"), "one-shot has no target"),
+    # files
+    "no parent": (("tune", "--from", "nowhere", "--sparsity", "0.9"), "nowhere is not a run"),
+    "not a run": (("show", "/"), "/ is not a run: it has no settings.json"),
+    "nothing to show": (("show", "nowhere"), "there is no nowhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_one_sentence_and_exit_code_2(lehr, dense, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    words, message = TABLE[name]
+    words = tuple(str(dense) if word == "DENSE" else word for word in words)
+    out = () if words[0] == "show" else ("--out", str(tmp_path / "out"))
+    code, printed, error = lehr(*words, *out)
+    assert (code, printed) == (2, "")
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1, "one sentence on one line"
+    assert "Traceback" not in error
+    left = {p.name for p in (tmp_path / "out").rglob("*") if p.is_file()} if (tmp_path / "out").exists() else set()
+    assert not left - {"lock", "compare.json"}, "nothing is begun"
+
+
+def test_typers_own_complaints_have_the_same_code(lehr):
+    assert lehr("trian")[0] == 2
+    assert lehr("train", "--data", "digits")[0] == 2
+    code, _, error = lehr("tune", "--sparsity", "lots")
+    assert code == 2
+    assert "Traceback" not in error
+
+
+def test_folders_in_use_or_of_something_else(lehr, dense, tmp_path):
+    code, _, error = lehr(*TRAIN, "--out", dense)
+    assert code == 2
+    assert "holds a run already: add --resume" in error
+    code, _, error = lehr(*TRAIN, "--seed", "5", "--resume", "--out", dense)
+    assert code == 2
+    assert re.search(r"holds a run with other settings \(.*seed.* differ\)", error)
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, error = lehr(*TRAIN, "--out", tmp_path)
+    assert code == 2
+    assert "holds something else than a run" in error
+    code, _, error = lehr(*COMPARE, "--out", tmp_path)
+    assert code == 2
+    assert "holds something else than a comparison" in error
+    code, _, error = lehr(*TRAIN, "--out", tmp_path / "notes.txt")
+    assert code == 2
+    assert "is a file: give a folder" in error
+    code, _, error = lehr(*TRAIN, "--out", "/proc/lehr")
+    assert code == 2
+    assert "cannot write /proc/lehr" in error
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_second_process_is_kept_out(lehr, tmp_path, monkeypatch):
+    from lehr.runs import RunFolder
+    from lehr.runs import folder as folder_module
+
+    monkeypatch.setattr(folder_module, "LOCK_SECONDS", 0.2)
+    with RunFolder(tmp_path / "run").locked():
+        code, _, error = lehr(*TRAIN, "--out", tmp_path / "run")
+    assert code == 2
+    assert "another process works in" in error
+
+
+def test_missing_data_is_told(lehr, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEHR_DATA", str(tmp_path))
+    code, _, error = lehr("train", "--data", "mnist", "--model", "lenet5", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"LEHR_DATA is {tmp_path} and has no folder mnist" in error
+
+
+def test_a_loss_that_is_not_finite_keeps_what_was_saved(lehr, tmp_path):
+    code, _, error = lehr(*TRAIN, "--lr", "1e9", "--out", tmp_path / "run")
+    assert code == 2
+    assert re.search(r"the loss became (nan|inf) at step \d+ of", error)
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["lr"] == 1e9
+
+
+def test_damaged_files_are_told(lehr, dense, tmp_path):
+    import shutil
+
+    for name, content, message in (
+        ("model.safetensors", b"junk", "model.safetensors cannot be read"),
+        ("settings.json", b"{", "settings.json is damaged"),
+        ("settings.json", b'{"kind": "train", "data": "digits"}', "is missing"),
+        ("settings.json", b'{"kind": "hack"}', "names no kind of run"),
+    ):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(dense, copy)
+        (copy / name).write_bytes(content)
+        code, _, error = lehr("tune", "--from", copy, "--sparsity", "0.9", "--out", tmp_path / "out")
+        assert code == 2
+        assert message in error
+
+
+def test_a_damaged_checkpoint_is_told_and_kept(lehr, dense, tmp_path):
+    words = (*TRAIN, "--out", tmp_path / "run")
+    assert lehr(*words)[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    code, _, error = lehr(*words, "--resume")
+    assert code == 2
+    assert "checkpoint.safetensors is damaged" in error
+    assert "delete checkpoint.safetensors to start this run over" in error
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_a_tuned_run_is_no_parent(lehr, dense, tmp_path):
+    assert lehr("prune", "--from", dense, "--sparsity", "0.5", "--out", tmp_path / "cut")[0] == 0
+    code, _, error = lehr("tune", "--from", tmp_path / "cut", "--sparsity", "0.9", "--out", tmp_path / "x")
+    assert code == 2
+    assert "is a tuned run: give the folder of a dense one" in error
