@@ -45,6 +45,7 @@ def test_exact_count_and_no_revival(row, optimizer_name):
             for name, keep in run.target.items():
                 parameter = net.get_parameter(name)
                 assert (parameter[~keep] == 0).all()
+                assert not parameter[~keep].signbit().any(), "zeros are +0, so that equal networks are equal files"
                 for value in optimizer.state[parameter].values():
                     if value.shape == parameter.shape:
                         assert (value[~keep] == 0).all()

@@ -49,7 +49,7 @@ def run(row: str, wrap, rank: int, world: int, accumulate: int = 1) -> tuple[str
                 share = len(x) // world
                 x, y = x[rank * share : (rank + 1) * share], y[rank * share : (rank + 1) * share]
                 loss = nn.functional.cross_entropy(called(x), y) / accumulate
-                draws.append([slot.keep.clone() for slot in attached.slots])
+                draws.append([slot.factor.clone() for slot in attached.slots])
                 loss.backward()
             optimizer.step()
     full = {n: p.full_tensor() if hasattr(p, "full_tensor") else p.detach() for n, p in net.named_parameters()}

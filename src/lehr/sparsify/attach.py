@@ -17,10 +17,11 @@ from lehr.base.draws import Purpose, Stream
 from lehr.base.errors import LehrError, require, unknown
 from lehr.masks import Mask
 from lehr.masks.targets import whole_parameters
+from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.intercept import Interceptor, watched
 from lehr.sparsify.method import Method
 from lehr.sparsify.slot import Slot
-from lehr.sparsify.wrappers import called_module, holds_any, plain_module, plain_optimizer, zero_outside, zero_state
+from lehr.sparsify.wrappers import called_module, holds_any, plain_module, plain_optimizer, state_tensors
 
 Inactive = Literal["hold", "move"]
 
@@ -230,30 +231,24 @@ class Attachment:
             self._turn += 1
             return
         for slot in self.slots:
-            if wanted is State.JUDGED:
-                slot.draw(slot.target)
-                continue
-            chance = self.method.chance(self.step, slot.part)
+            chance = SETTLED if wanted is State.JUDGED else self.method.chance(self.step, slot.part)
             if chance.settled:
-                slot.draw(slot.target)
+                slot.draw(None)
             elif self.method.realise == "mean":
-                probability = chance.probability(slot.target)
-                slot.draw(probability > 0, probability)
+                slot.draw(chance.probability(slot.target))
             else:
-                slot.draw(self._sample(slot, chance.kept, chance.rest))
+                slot.draw(self._sample(slot, chance))
         self._state = wanted
         self._turn += 1
         torch.clear_autocast_cache()  # or a second forward in one autocast region uses the first one's weights
 
-    def _sample(self, slot: Slot, kept: float | torch.Tensor, rest: float | torch.Tensor) -> torch.Tensor:
+    def _sample(self, slot: Slot, chance: Chance) -> torch.Tensor:
         stream = Stream(self.method.seed, slot.name, Purpose.MASK, self.step, self._turn, self.rank)
         part, device = slot.part, slot.target.device
-        if isinstance(rest, float) and isinstance(kept, float) and kept >= 1.0:
-            out = stream.bernoulli(part.start, rest, part.count).reshape(part.shape)
-            return out.to(device).logical_or_(slot.target)
-        probability = torch.where(
-            slot.target, torch.as_tensor(kept, device=device), torch.as_tensor(rest, device=device)
-        )
+        if isinstance(chance.rest, float) and chance.kept == 1.0:
+            chosen = stream.bernoulli(part.start, chance.rest, part.count)
+            return chosen.reshape(part.shape).to(device).logical_or_(slot.target)
+        probability = chance.probability(slot.target)
         return stream.bernoulli(part.start, probability.reshape(-1)).reshape(part.shape)
 
     def _backward_seen(self) -> None:
@@ -263,7 +258,7 @@ class Attachment:
         if self._state is not State.REST:
             for slot in self.slots:
                 slot.undraw()
-                slot.keep, slot.factor = slot.target, None
+                slot.forget()
             self._state = State.REST
             torch.clear_autocast_cache()
 
@@ -290,25 +285,24 @@ class Attachment:
         if self._state is State.REST:
             return
         for slot in self.slots:
-            if slot.factor is not None or self.inactive == "move":
+            if slot.faded or self.inactive == "move":
                 slot.undraw()
-            elif slot.active is not None and slot.active is not slot.keep:
+            elif slot.active is not None and slot.active is not slot.factor:
                 # Several passes: all weights that took part in any of them are to be moved.
                 slot.undraw()
-                zero_outside(slot.local, slot.active)
+                slot.local.mul_(slot.active)
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
         self._check_called()
         if self._state is not State.REST and self.inactive == "hold":
             for slot in self.slots:
-                who = slot.keep if slot.active is None else slot.active
-                if slot.factor is not None:
-                    slot.factor = None  # faded weights were restored before the step and have moved
-                slot.undraw(who)
+                who = slot.factor if slot.active is None else slot.active
+                slot.undraw((who > 0).to(who.dtype) if slot.faded else who)
         self._state = State.REST
         for slot in self.slots:
-            slot.keep, slot.factor, slot.active = slot.target, None, None
+            slot.forget()
+            slot.active = None
         self._passed = False
         self.step += 1
         self._turn = 0
@@ -343,5 +337,6 @@ class Attachment:
         if self.finished:
             with torch.no_grad():
                 for slot in self.slots:
-                    slot.zero()
-                    zero_state(self.optimizer, slot.parameter, slot.target)
+                    slot.zero(slot.local)
+                    for tensor in state_tensors(self.optimizer, slot.parameter):
+                        slot.zero(tensor)

@@ -15,21 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of
-from lehr.sparsify.wrappers import zero_outside
 
 
 class Slot:
-    """One masked parameter: where it lives, its target mask, and the draw of the present pass."""
+    """One masked parameter: where it lives, its target mask, and the draw of the present pass.
+
+    `factor` is what multiplies the weights of the present pass and their gradients: the draw as 0.0
+    and 1.0, or P itself where weights are faded and not drawn. It has the parameter's own type,
+    because torch multiplies floats about twenty times faster than it selects by a bool mask (here,
+    on 235,200 weights: ``mul`` 13 us, ``where`` 262 us).
+    """
 
     def __init__(self, owner: nn.Module, attribute: str, name: str, on_gradient: Callable[[], None]) -> None:
         self.owner, self.attribute, self.name = owner, attribute, name
         self.on_gradient = on_gradient
         self.part = Part.of(name, self.parameter)
         self.target = torch.ones(self.part.shape, dtype=torch.bool, device=self.local.device)
-        self.keep: Tensor = self.target  # who takes part in the present pass
-        self.factor: Tensor | None = None  # P itself, where weights are faded and not drawn
+        self.inside = torch.ones_like(self.target, dtype=self.local.dtype)  # the target as 0.0 and 1.0
+        self.factor = self.inside
+        self.faded = False  # whether the factor is P and not a draw
         self.active: Tensor | None = None  # who took part in any pass since the last optimizer step
         self.shadow: Tensor | None = None  # the values at rest, while drawn
+        self._drawn: Tensor | None = None  # memory for the draws
         self._accumulated: Tensor | None = None
         self._before: Tensor | None = None
         self._hooked: nn.Parameter | None = None
@@ -48,8 +55,14 @@ class Slot:
 
     def set_target(self, whole: Tensor) -> None:
         """Take up a target mask given for the whole parameter."""
-        self.target = self.part.cut(whole).to(self.local.device)
-        self.keep, self.factor = self.target, None
+        local = self.local
+        self.target = self.part.cut(whole).to(local.device)
+        self.inside = self.target.to(local.dtype)
+        self.forget()
+
+    def forget(self) -> None:
+        """The pass is over: gradients are masked by the target until the next draw."""
+        self.factor, self.faded = self.inside, False
 
     def watch(self) -> None:
         """See that gradients of the present parameter object pass through us."""
@@ -72,69 +85,74 @@ class Slot:
     # -- gradients ----------------------------------------------------------------------------
     def _mask_gradient(self, gradient: Tensor) -> Tensor:
         self._gradient_seen()
-        if self.factor is not None:
-            return gradient * self.factor
-        return torch.where(self.keep, gradient, 0.0)
+        return gradient * self.factor
 
     def _mask_accumulated(self, parameter: Tensor) -> None:
         """The same when only the accumulated gradient can be seen: weights that are out keep what they had."""
         assert parameter.grad is not None
         gradient = local_tensor(parameter.grad)
-        continued = self._accumulated is parameter.grad
-        before = self._before if continued and self._before is not None else gradient.new_zeros(())
+        before = self._before if self._accumulated is parameter.grad else None
         self._gradient_seen()
-        if self.factor is not None:
-            gradient.copy_(before + (gradient - before) * self.factor)
+        if before is not None:
+            torch.lerp(before, gradient, self.factor, out=gradient)
         else:
-            torch.where(self.keep, gradient, before, out=gradient)
+            gradient.mul_(self.factor)
         self._accumulated, self._before = parameter.grad, gradient.clone()
 
     def _gradient_seen(self) -> None:
         self.on_gradient()
-        first = self.active is None or (self._hooked is not None and self._hooked.grad is None)
-        if first or self.active is None:
-            self.active = self.keep
-        elif self.active is not self.keep:
-            self.active = self.active | self.keep
+        if self.active is None or (self._hooked is not None and self._hooked.grad is None):
+            self.active = self.factor
+        elif self.active is not self.factor:
+            self.active = torch.maximum(self.active, self.factor)
 
     # -- values -------------------------------------------------------------------------------
-    def draw(self, keep: Tensor, factor: Tensor | None = None) -> None:
-        """Put the values at rest aside and leave in place those that take part (or all, faded)."""
+    def draw(self, chosen: Tensor | None) -> None:
+        """Put the values at rest aside and leave in place those that take part.
+
+        `chosen` holds the bool draw, or float probabilities to fade by; None is the target.
+        """
         self.watch()
         local = self.local
         if self.shadow is None or self.shadow.shape != local.shape or self.shadow.device != local.device:
             self.shadow = torch.empty_like(local)
         self.shadow.copy_(local)
-        self.keep, self.factor = keep, factor
-        if factor is not None:
-            local.mul_(factor)
+        self.faded = chosen is not None and chosen.is_floating_point()
+        if chosen is None:
+            self.factor = self.inside
         else:
-            zero_outside(local, keep)
+            # What an earlier pass of this step used is still needed as `active`.
+            if self._drawn is None or self._drawn is self.active or self._drawn.shape != local.shape:
+                self._drawn = torch.empty_like(self.inside)
+            # copy_ of bytes is vectorised, of bools it is not.
+            self._drawn.copy_(chosen if self.faded else chosen.view(torch.uint8))
+            self.factor = self._drawn
+        local.mul_(self.factor)
 
     def undraw(self, who: Tensor | None = None) -> None:
         """Back to rest: weights of `who` (default: of this pass) keep what is in place, others what they had.
 
-        What the user changed in place meanwhile on weights that take part (as sharpness-aware
-        minimisation does) stays.
+        ``lerp`` with 0 and 1 gives either end exactly. What the user changed in place meanwhile on
+        weights that take part (as sharpness-aware minimisation does) stays.
         """
         assert self.shadow is not None, f"{self.name} is not drawn"
         local = self.local
-        if self.factor is not None:
+        if who is None and self.faded:
             local.copy_(self.shadow)
         else:
-            torch.where(self.keep if who is None else who, local, self.shadow, out=local)
+            torch.lerp(self.shadow, local, self.factor if who is None else who, out=local)
 
-    def zero(self) -> None:
-        """Set weights outside the target to exactly 0."""
-        zero_outside(self.local, self.target)
+    def zero(self, tensor: Tensor) -> None:
+        """Set the entries of a tensor of this shape outside the target to 0, in place (+0: hence the sum)."""
+        tensor.mul_(self.inside).add_(0.0)
 
     def judged_values(self, drawn: bool) -> Tensor:
         """The target's weights and 0 elsewhere, as a new tensor."""
         local = self.local
         if drawn:
             assert self.shadow is not None
-            local = self.shadow if self.factor is not None else torch.where(self.keep, local, self.shadow)
-        return torch.where(self.target, local, 0.0)
+            local = self.shadow if self.faded else torch.lerp(self.shadow, local, self.factor)
+        return local * self.inside
 
     def swap(self, values: Tensor) -> Tensor:
         """Put values in place and return those that were there, unseen by autograd's version counter.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
@@ -46,24 +45,14 @@ def plain_optimizer(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def zero_state(optimizer: Optimizer, parameter: Tensor, keep: Tensor) -> None:
-    """Set the optimizer's state of the weights outside `keep` to exactly 0, in place.
+def state_tensors(optimizer: Optimizer, parameter: Tensor) -> Iterator[Tensor]:
+    """The optimizer's state of each weight, as this process holds it: momentum, moments, master weights.
 
-    State is every floating tensor of the parameter's shape (momentum, moments, master weights).
+    These are the floating tensors of the parameter's shape.
     """
     for value in optimizer.state.get(parameter, {}).values():
         if isinstance(value, Tensor) and value.is_floating_point() and value.shape == parameter.shape:
-            zero_outside(local_tensor(value), keep)
-
-
-def zero_outside(tensor: Tensor, keep: Tensor) -> None:
-    """``tensor[~keep] = 0`` in place; unlike a product it also clears NaN and -0.
-
-    >>> t = torch.tensor([1.0, float("nan")])
-    >>> zero_outside(t, torch.tensor([True, False])); t.tolist()
-    [1.0, 0.0]
-    """
-    torch.where(keep, tensor, tensor.new_zeros(()), out=tensor)
+            yield local_tensor(value)
 
 
 def holds_any(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
