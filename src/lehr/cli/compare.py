@@ -14,7 +14,6 @@ from lehr.cli import options, screen
 def compare(
     data: options.Data,
     model: options.Model,
-    out: options.Out,
     sparsity: Annotated[str, typer.Option(help="One or several, such as 0.9,0.98.")] = "0.9,0.98",
     methods: Annotated[
         str,
@@ -36,6 +35,9 @@ def compare(
     precision: options.Precision = "auto",
     threads: options.Threads = 0,
     limit: options.Limit = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs (default: one below runs/ named by the settings).")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time, each in a process of its own.")] = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -49,13 +51,14 @@ def compare(
 
     values = {
         "data": data, "model": model, "sparsities": options.numbers(sparsity, "sparsity"),
-        "methods": tuple(methods.split(",")), "seeds": tuple(range(seeds)), "epochs": epochs,
+        "methods": tuple(word.strip() for word in methods.split(",")), "seeds": tuple(range(seeds)), "epochs": epochs,
         "tune_epochs": tune_epochs, "lr": lr, "tune_lrs": options.numbers(tune_lrs, "tune-lrs"), "lr_seeds": lr_seeds, "schedule": schedule,
         "tune_schedule": tune_schedule, "anneal": anneal, "score": score, "batch_size": batch_size,
         "optimizer": optimizer, "weight_decay": weight_decay, "precision": precision, "threads": threads,
         "limit": limit,
     }  # fmt: skip
-    run(validated(CompareSettings, values), out, jobs=jobs, as_json=as_json, quiet=quiet)
+    settings = validated(CompareSettings, values)
+    run(settings, out or settings.folder, jobs=jobs, as_json=as_json, quiet=quiet)
 
 
 def run(settings: Any, out: Path, *, jobs: int, as_json: bool, quiet: bool) -> None:

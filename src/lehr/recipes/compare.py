@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,12 @@ class CompareSettings(BaseModel):
     precision: Precision = "auto"
     threads: int = Field(default=0, ge=0)
     limit: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where a comparison goes that was given no folder: the same one each time."""
+        name = hashlib.blake2b(self.model_dump_json().encode(), digest_size=4).hexdigest()
+        return Path("runs") / f"compare-{self.data}-{Path(self.model).stem}-{name}"
 
 
 def parse_method(text: str) -> tuple[str, dict[str, str]]:

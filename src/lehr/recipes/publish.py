@@ -11,6 +11,7 @@ from typing import Any
 from lehr.base.files import write_beside, write_json, write_text
 from lehr.report.environment import environment
 from lehr.report.html import write_report
+from lehr.report.plots import accuracy_plot
 from lehr.report.summary import Cell, Row
 from lehr.report.table import markdown_table
 
@@ -18,12 +19,13 @@ from lehr.report.table import markdown_table
 def publish(
     out: Path, title: str, rows: Sequence[Row], cells: Sequence[Cell], settings: dict[str, Any], command: Sequence[str]
 ) -> dict[str, str]:
-    """Write ``table.md``, ``results.json``, ``report.html`` and ``best/`` into the folder; return the paths by name.
+    """Write ``table.md``, ``accuracy.svg``, ``results.json``, ``report.html`` and ``best/``; return the paths by name.
 
     ``best/`` holds the network that validation prefers at the highest sparsity, with its mask.
     """
     line = shlex.join(command)
     write_text(out / "table.md", markdown_table(rows))
+    write_text(out / "accuracy.svg", accuracy_plot(rows))
     write_json(
         out / "results.json",
         {"command": line, "environment": environment(), "settings": settings, "rows": [row.as_dict() for row in rows]},

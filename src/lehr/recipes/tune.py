@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,16 @@ from lehr.training.progress import bar
 
 DENSE = "dense"  # the control: the whole network, tuned for as long
 
-# Which settings each method has parameters for, beside the mask.
-_OPTIONS = {
-    "one-shot": (),
-    "iterative": ("steps", "target", "scope", "reselect_every"),
-    "gradual": ("steps", "target", "scope", "reselect_every"),
-    "random-annealing": ("steps", "schedule", "all_weights", "target", "scope", "reselect_every", "realise"),
-    "temperature-annealing": (
-        "steps", "tau", "schedule", "all_weights", "target", "scope", "reselect_every", "realise",
-    ),
-}  # fmt: skip
+# A method's parameter, and the setting that gives it.
+METHOD_SETTINGS = {
+    "tau": "tau",
+    "schedule": "tau_schedule",
+    "all_weights": "all_weights",
+    "target": "target",
+    "scope": "scope",
+    "reselect_every": "reselect_every",
+    "realise": "realise",
+}
 
 
 def tune_settings(parent: str | Path, values: dict[str, Any]) -> TuneSettings:
@@ -51,27 +52,25 @@ def tune_settings(parent: str | Path, values: dict[str, Any]) -> TuneSettings:
 
 
 def build_method(settings: TuneSettings, mask: Mask, steps: int) -> Method:
-    """The method that the settings name; an option that it does not have and that was set is refused."""
+    """The method that the settings name, with those of its parameters that they set.
+
+    A setting that the method has no parameter for, and that is not at its default, is refused.
+    """
     factory = methods[settings.method]
-    accepted = _OPTIONS[settings.method]
-    given: dict[str, Any] = {
-        "steps": steps,
-        "tau": settings.tau,
-        "schedule": settings.tau_schedule,
-        "all_weights": settings.all_weights,
-        "target": settings.target,
-        "scope": settings.scope,
-        "reselect_every": settings.reselect_every,
-        "realise": settings.realise,
-    }
-    defaults = TuneSettings.model_fields
-    for name, value in given.items():
-        field = {"schedule": "tau_schedule", "steps": "anneal"}.get(name, name)
-        if name in accepted or name in ("steps", "scope") or value == defaults[field].default:
-            continue
-        raise LehrError(f"{settings.method} has no {field.replace('_', ' ')}: leave it out, or choose another method")
-    options = {name: given[name] for name in accepted if given[name] is not None}
-    return factory(mask, seed=settings.seed, **options)
+    accepted = signature(factory).parameters
+    options: dict[str, Any] = {"seed": settings.seed}
+    if "steps" in accepted:
+        options["steps"] = steps
+    for parameter, field in METHOD_SETTINGS.items():
+        value = getattr(settings, field)
+        if parameter in accepted:
+            if value is not None:
+                options[parameter] = value
+        elif value != TuneSettings.model_fields[field].default and field != "scope":  # the selection has it too
+            raise LehrError(
+                f"{settings.method} has no {field.replace('_', ' ')}: leave it out, or choose another method"
+            )
+    return factory(mask, **options)
 
 
 def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:

@@ -38,6 +38,11 @@ class Interceptor:
         self.module = module
         self.around = around
         self.compiled = getattr(module, ATTRIBUTE, None)
+        # Our own part is not traced; the network that `_watched_call` calls is, hence recursive=False.
+        # (Applied here and not as decorators: the compiler takes a second to import.)
+        self._run = torch.compiler.disable(self._watched_call, recursive=False)  # type: ignore[no-untyped-call]
+        self._open = torch.compiler.disable(_open)  # type: ignore[no-untyped-call]
+        self._close = torch.compiler.disable(_close)  # type: ignore[no-untyped-call]
         setattr(module, ATTRIBUTE, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -48,12 +53,15 @@ class Interceptor:
     def _inner(self) -> Callable[..., Any]:
         return self.compiled or self.module._call_impl
 
-    # Not traced itself, while the network that it calls is: hence recursive=False here, and the
-    # full `disable` around our own part.
-    @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, no-untyped-call]
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
-        with _Untraced(self.around):
-            return self._inner()(*args, **kwargs)
+    def _watched_call(self, *args: Any, **kwargs: Any) -> Any:
+        context = self._open(self.around)
+        try:
+            result = self._inner()(*args, **kwargs)
+        except BaseException as error:
+            self._close(context, error)
+            raise
+        self._close(context, None)
+        return result
 
     def remove(self) -> None:
         """Leave the module as it was found."""
@@ -63,20 +71,14 @@ class Interceptor:
             delattr(self.module, ATTRIBUTE)
 
 
-class _Untraced:
-    """A context manager that the compiler leaves alone."""
+def _open(around: Around) -> AbstractContextManager[None]:
+    context = around()
+    context.__enter__()
+    return context
 
-    def __init__(self, around: Around) -> None:
-        self.around = around
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def __enter__(self) -> None:
-        self.context = self.around()
-        self.context.__enter__()
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def __exit__(self, *error: Any) -> None:
-        self.context.__exit__(*error)
+def _close(context: AbstractContextManager[None], error: BaseException | None) -> None:
+    context.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
 
 def watched(module: nn.Module) -> bool:
