@@ -23,6 +23,10 @@ class Interrupted(LehrError):
     """A run was asked to stop (Ctrl-C or SIGTERM) and has saved its state; the command line exits with 130."""
 
 
+class Diverged(LehrError):
+    """The loss of a run is no longer a number; other runs can go on."""
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     """The error for a name that is not in a list, with the nearest names that are.
 

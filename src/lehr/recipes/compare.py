@@ -96,13 +96,23 @@ def compare(
     with bar("tuning", len(cells), show=show) as line:
         run_all([cell.task for cell in cells], jobs, line)
     finished = [_finished(cell) for cell in cells]
-    chosen = {(row.label, row.sparsity, row.lr) for row in summarise(finished)}
+    chosen = {(row.label, row.sparsity, row.lr) for row in _summary(finished)}
     rest = [c for c in planned if c.seed not in first and (c.label, c.sparsity, c.lr) in chosen]
     with bar("other seeds", len(rest), show=show) as line:
         run_all([cell.task for cell in rest], jobs, line)
     finished += [_finished(cell) for cell in rest]
     finished += [_finished(_Planned("dense parent", 0.0, settings.lr, seed, task)) for seed, task in parents.items()]
-    return summarise(finished), finished
+    return _summary(finished), finished
+
+
+def _summary(cells: list[Cell]) -> list[Row]:
+    rows = summarise(cells)
+    for cell in cells:
+        if not any((row.label, row.sparsity) == (cell.label, cell.sparsity) for row in rows):
+            raise LehrError(
+                f"{cell.label} at sparsity {cell.sparsity:g} diverged at every rate: add a lower --tune-lrs"
+            )
+    return rows
 
 
 def _finished(cell: _Planned) -> Cell:

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 
-from lehr.base.errors import Interrupted
+from lehr.base.errors import Diverged, Interrupted
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
@@ -30,11 +30,14 @@ class Task:
 
 
 def run_task(task: Task) -> None:
-    """Do one run, or go on with it."""
-    if isinstance(task.settings, TuneSettings):
-        tune(task.settings, task.path, resume=True)
-    else:
+    """Do one run, or go on with it; a tuning run that diverges is recorded as such and is done."""
+    if isinstance(task.settings, TrainSettings):
         train(task.settings, task.path, resume=True)
+        return
+    try:
+        tune(task.settings, task.path, resume=True)
+    except Diverged as error:
+        RunFolder(task.path).fail(str(error))
 
 
 def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT) -> None:

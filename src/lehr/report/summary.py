@@ -62,9 +62,11 @@ def spread(values: Sequence[float]) -> float:
 def summarise(cells: Sequence[Cell]) -> list[Row]:
     """One row for each label and sparsity, at its learning rate of best mean validation accuracy.
 
-    Rates are compared on the seeds that all of them have; ties go to the lower rate. Rows are ordered
-    by sparsity, then as the cells came.
+    Rates are compared on the seeds that all of them have; ties go to the lower rate. A rate
+    at which a run diverged is out of the running. Rows are ordered by sparsity, then as the cells came.
     """
+    diverged = {(cell.label, cell.sparsity, cell.lr) for cell in cells if "failed" in cell.result}
+    cells = [cell for cell in cells if (cell.label, cell.sparsity, cell.lr) not in diverged]
     groups: dict[tuple[str, float], dict[float, list[Cell]]] = {}
     for cell in cells:
         groups.setdefault((cell.label, cell.sparsity), {}).setdefault(cell.lr, []).append(cell)

@@ -149,6 +149,10 @@ class RunFolder:
         write_json(self.result_file, result)
         self.checkpoint.unlink(missing_ok=True)
 
+    def fail(self, reason: str) -> None:
+        """Record that the run cannot end well, and why."""
+        write_json(self.result_file, {"failed": reason})
+
     def weights(self) -> dict[str, Tensor]:
         """The network's tensors by name."""
         if not self.model.is_file():

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
-from lehr.base.errors import Interrupted, LehrError
+from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.data import Batches, Dataset
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.sparsify import Attachment, Method, attach
@@ -169,7 +169,7 @@ class _Run:
         loss = F.cross_entropy(logits, labels)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise LehrError(
+            raise Diverged(
                 f"the loss became {value} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
                 "lower the learning rate; what was saved before is kept"
             )
