@@ -328,6 +328,20 @@ def test_parameters_replaced_under_way_are_found_again():
         assert (net.head.weight.grad[~keep] == 0).all()
 
 
+def test_a_network_that_changes_its_type_is_followed():
+    net, _, method = setup(steps=4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with lehr.attach(net, optimizer, method):
+        train(net, optimizer, 1)
+        net.double()
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(X.double()), Y).backward()
+            optimizer.step()
+    assert net.head.weight.dtype == torch.float64
+    assert int((net.head.weight != 0).sum()) == method.target.layer_counts()["head.weight"]
+
+
 def test_a_user_may_change_weights_inside_a_pass():
     """Sharpness-aware minimisation moves the weights between two passes of a step."""
     net, optimizer, method = setup(steps=10)

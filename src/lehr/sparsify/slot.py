@@ -60,6 +60,14 @@ class Slot:
         self.inside = self.target.to(local.dtype)
         self.forget()
 
+    def _follow(self, local: Tensor) -> None:
+        """Move along when the user has moved the network to another device or type."""
+        if self.inside.device != local.device or self.inside.dtype != local.dtype:
+            self.target = self.target.to(local.device)
+            self.inside = self.target.to(local.dtype)
+            self.shadow = self._drawn = None
+            self.forget()
+
     def forget(self) -> None:
         """The pass is over: gradients are masked by the target until the next draw."""
         self.factor, self.faded = self.inside, False
@@ -114,7 +122,8 @@ class Slot:
         """
         self.watch()
         local = self.local
-        if self.shadow is None or self.shadow.shape != local.shape or self.shadow.device != local.device:
+        self._follow(local)
+        if self.shadow is None or self.shadow.shape != local.shape:
             self.shadow = torch.empty_like(local)
         self.shadow.copy_(local)
         self.faded = chosen is not None and chosen.is_floating_point()
@@ -144,6 +153,7 @@ class Slot:
 
     def zero(self, tensor: Tensor) -> None:
         """Set the entries of a tensor of this shape outside the target to 0, in place (+0: hence the sum)."""
+        self._follow(self.local)
         tensor.mul_(self.inside).add_(0.0)
 
     def judged_values(self, drawn: bool) -> Tensor:
