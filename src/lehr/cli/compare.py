@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the runs (default: one below runs/ named by the settings).")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Runs at a time, each in a process of its own.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -54,7 +55,7 @@ def compare(
         "methods": tuple(word.strip() for word in methods.split(",")), "seeds": tuple(range(seeds)), "epochs": epochs,
         "tune_epochs": tune_epochs, "lr": lr, "tune_lrs": options.numbers(tune_lrs, "tune-lrs"), "lr_seeds": lr_seeds, "schedule": schedule,
         "tune_schedule": tune_schedule, "anneal": anneal, "score": score, "batch_size": batch_size,
-        "optimizer": optimizer, "weight_decay": weight_decay, "precision": precision, "threads": threads,
+        "optimizer": optimizer, "weight_decay": weight_decay, "precision": precision, "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
         "limit": limit,
     }  # fmt: skip
     settings = validated(CompareSettings, values)

@@ -13,7 +13,9 @@ from lehr.cli import compare, options
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time (default: one for each of up to 4 cores).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time (default: one for each of up to 4 cores).")
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -9,7 +9,7 @@ def train(
     data: options.Data,
     model: options.Model,
     out: options.Out,
-    epochs: int = 20,
+    epochs: options.Epochs = 20,
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 128,
     optimizer: options.Optimizer = "sgd",

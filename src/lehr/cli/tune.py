@@ -44,7 +44,7 @@ def tune(
     method: Annotated[
         str, typer.Option(help="one-shot, iterative, gradual, random-annealing or temperature-annealing.")
     ] = "gradual",
-    epochs: int = 20,
+    epochs: options.Epochs = 20,
     anneal: Annotated[
         str, typer.Option(help="Length of the annealing phase: 0.5 of the run, 500it, 2ep or 1ep100it.")
     ] = "0.5",

@@ -19,6 +19,7 @@ def train(settings: TrainSettings, out: str | Path, *, resume: bool = False, sho
 
     Raises `LehrError` for bad input, `Interrupted` when asked to stop (the state is saved).
     """
+    settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = datasets.load(settings.data, settings.limit)
     torch.manual_seed(settings.seed)

@@ -88,6 +88,7 @@ def tune(settings: TuneSettings, out: str | Path, *, resume: bool = False, show:
 
     The folder gets ``model.safetensors``, exactly sparse, and ``mask.safetensors``. Raises as `train`.
     """
+    settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = datasets.load(settings.data, settings.limit)
     model = models.create(settings.model, data.num_classes, data.input_shape)

@@ -14,6 +14,7 @@ from lehr.base.errors import LehrError, unknown
 LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["auto", "fp32", "bf16"]
+S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -33,7 +34,7 @@ class Settings(BaseModel):
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     accumulate: int = Field(default=1, ge=1)
     precision: Precision = "auto"
-    threads: int = Field(default=0, ge=0)  # 0 is torch's own choice
+    threads: int = Field(default=0, ge=0)  # 0 is torch's own choice, which `settled` writes down
     limit: int | None = Field(default=None, ge=1)
 
     @property
@@ -41,6 +42,10 @@ class Settings(BaseModel):
         """Twelve hexadecimal characters that name these settings."""
         text = json.dumps({"kind": type(self).__name__, **self.model_dump()}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    def settled(self: S, threads: int) -> S:
+        """The same with the number of threads that 0 stands for: other threads, other bits."""
+        return self if self.threads else self.model_copy(update={"threads": threads})
 
 
 class TrainSettings(Settings):
@@ -72,10 +77,10 @@ class TuneSettings(Settings):
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-S = TypeVar("S", bound=BaseModel)
+M = TypeVar("M", bound=BaseModel)
 
 
-def validated(kind: type[S], values: Mapping[str, Any]) -> S:
+def validated(kind: type[M], values: Mapping[str, Any]) -> M:
     """Settings from plain values, with one clear sentence where they are wrong.
 
     >>> validated(TrainSettings, {"data": "digits", "model": "lenet5", "epochs": -1})

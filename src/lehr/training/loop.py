@@ -82,7 +82,7 @@ def fit(
         Interrupted: asked to stop; the state is saved.
         LehrError: the loss is not finite, or a file cannot be read or written.
     """
-    if settings.threads:
+    if settings.threads:  # a setting, because another number of threads gives other bits
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     accelerator = _accelerator(choose_precision(settings.precision, model), settings.accumulate)
