@@ -196,3 +196,9 @@ def test_evaluation_by_hand():
     nll = -logits.double().log_softmax(1)[torch.arange(360), labels].mean()
     assert scores.nll == pytest.approx(float(nll), rel=1e-5)
     assert model.training
+
+
+def test_the_network_is_judged_in_fp32_even_when_trained_in_bf16(tmp_path):
+    model = network("lenet5")
+    outcome, _ = run(tmp_path, settings(model="lenet5", precision="bf16"), model)
+    assert outcome.test == evaluate(model, DIGITS.test, DIGITS)

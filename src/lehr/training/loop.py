@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from lehr.base.errors import Diverged, Interrupted, LehrError
@@ -85,7 +84,8 @@ def fit(
     if settings.threads:  # a setting, because another number of threads gives other bits
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    accelerator = _accelerator(choose_precision(settings.precision, model), settings.accumulate)
+    # Autocast is entered here and not left to Accelerate, which would also judge the network in bf16.
+    accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=settings.accumulate)
     optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
     network, wrapped = accelerator.prepare(model, optimizer)
     started = time.monotonic()
@@ -100,14 +100,6 @@ def fit(
         validation, test = run.judge(data.validation), run.judge(data.test)
     accelerator.free_memory()
     return Outcome(validation, test, time.monotonic() - started)
-
-
-def _accelerator(precision: str, accumulate: int) -> Accelerator:
-    # Accelerate keeps the precision of the first run of a process for all later ones.
-    AcceleratorState._reset_state()
-    GradientState._reset_state()
-    mixed = "bf16" if precision == "bf16" else "no"
-    return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=accumulate)
 
 
 class _Run:
@@ -136,6 +128,7 @@ class _Run:
         )
         self.total = total_steps(settings, data)
         self.factor = learning_rates[settings.schedule]
+        self.bf16 = choose_precision(settings.precision, model) == "bf16"
         self.position = Position()
         self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0}
         self.saved_at = time.monotonic()
@@ -165,8 +158,9 @@ class _Run:
             group["lr"] = rate
         complete = last or (position.batch + 1) % self.settings.accumulate == 0
         self.accelerator.sync_gradients = complete
-        logits = self.network(images)
-        loss = F.cross_entropy(logits, labels)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network(images)
+        loss = F.cross_entropy(logits.float(), labels)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise Diverged(
