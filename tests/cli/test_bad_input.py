@@ -98,6 +98,16 @@ TABLE = {
     "erk is by layer": ((*TUNE, "--distribution", "erk"), "use scope='layer'"),
     "option of another method": ((*TUNE, "--method", "gradual", "--tau", "0.3"), "gradual has no tau"),
     "one-shot has no target": ((*TUNE, "--method", "one-shot", "--target", "moving"), "one-shot has no target"),
+    "a method twice": ((*COMPARE, "--methods", "gradual,gradual"), "methods lists a value twice"),
+    "a rate twice": ((*COMPARE, "--tune-lrs", "0.1,0.1"), "a value is given twice"),
+    "row with its own rate": ((*COMPARE, "--methods", "gradual:lr=0.01"), "no option of a method 'lr'"),
+    "compared sparsity": ((*COMPARE, "--sparsity", "95"), "sparsity is 95.0: give a fraction in [0, 1), such as 0.95"),
+    "compared score": ((*COMPARE, "--score", "magnitud"), "no score 'magnitud'"),
+    "compared length": ((*COMPARE, "--anneal", "9ep"), "annealing for 9ep is 81 steps and the run has 9"),
+    "compared tau": ((*COMPARE, "--methods", "temperature-annealing:tau=2"), "tau is '2'"),
+    "compared rate": ((*COMPARE, "--tune-lrs", "0"), "lr is 0"),
+    "jobs": ((*COMPARE, "--methods", "one-shot:tau=0.4"), "one-shot has no tau"),
+    "huge seed": ((*TRAIN, "--seed", "99999999999999999999"), "seed is 99999999999999999999"),
     # files
     "no parent": (("tune", "--from", "nowhere", "--sparsity", "0.9"), "nowhere is not a run"),
     "not a run": (("show", "/"), "/ is not a run: it has no settings.json"),
@@ -212,3 +222,44 @@ def test_a_tuned_run_is_no_parent(lehr, dense, tmp_path):
     code, _, error = lehr("tune", "--from", tmp_path / "cut", "--sparsity", "0.9", "--out", tmp_path / "x")
     assert code == 2
     assert "is a tuned run: give the folder of a dense one" in error
+
+
+def test_users_own_networks_that_do_not_fit_are_told(lehr, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def wide(): return nn.Sequential(nn.Flatten(), nn.Linear(100, 10))\n"
+        "def few(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+        "def needy(what): return nn.Linear(1, 1)\n"
+    )
+    for name, message in (
+        ("wide", "does not take images of shape (1, 8, 8)"),
+        ("few", "gives (2, 3) for 2 images: it must give logits of shape (2, 10)"),
+        ("needy", "cannot be built (TypeError"),
+    ):
+        code, _, error = lehr(
+            "train", "--data", "digits", "--model", f"{tmp_path}/mine.py:{name}", "--out", tmp_path / "x"
+        )
+        assert code == 2
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_a_run_that_failed_can_be_shown_and_stays_failed(lehr, dense, tmp_path):
+    from lehr.runs import RunFolder
+
+    words = ("tune", "--from", dense, "--sparsity", "0.5", "--epochs", "1", "--out", tmp_path / "run")
+    assert lehr(*words)[0] == 0
+    RunFolder(tmp_path / "run").fail("the loss became nan")
+    code, printed, _ = lehr("show", tmp_path / "run")
+    assert code == 0
+    assert "the loss became nan" in printed
+    code, _, error = lehr(*words, "--resume")
+    assert code == 2
+    assert "the loss became nan" in error
+
+
+def test_an_interval_that_is_no_number(lehr, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEHR_CHECKPOINT_SECONDS", "often")
+    code, _, error = lehr(*TRAIN, "--out", tmp_path / "run")
+    assert code == 2
+    assert "LEHR_CHECKPOINT_SECONDS is 'often'" in error

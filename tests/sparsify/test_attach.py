@@ -322,6 +322,9 @@ def test_parameters_replaced_under_way_are_found_again():
         warnings.simplefilter("ignore")
         train(net, optimizer, 1)
         net.load_state_dict({k: v.clone() for k, v in net.state_dict().items()}, assign=True)
+        with pytest.raises(lehr.LehrError, match="conv.weight is not the parameter that the optimizer moves"):
+            net(X)
+        optimizer.param_groups[0]["params"] = list(net.parameters())
         net(X).sum().backward()
         keep = net.head.weight.detach() != 0
         assert (~keep).any()
@@ -406,7 +409,7 @@ def test_a_loop_that_goes_around_us_is_told():
 def test_what_cannot_work_is_refused():
     net, optimizer, method = setup()
     other = torch.optim.SGD(Net().parameters(), lr=0.1)
-    with pytest.raises(lehr.LehrError, match="holds none of the masked weights"):
+    with pytest.raises(lehr.LehrError, match="does not hold conv.weight, which the mask covers"):
         lehr.attach(net, other, method)
     with pytest.raises(lehr.LehrError, match="LBFGS"):
         lehr.attach(net, torch.optim.LBFGS(net.parameters()), method)

@@ -33,7 +33,9 @@ class Plain(nn.Module):
         return self.head(self.conv(x).relu().flatten(1))
 
 
-def run(row: str, wrap, rank: int, world: int, accumulate: int = 1) -> tuple[str, dict[str, torch.Tensor], list]:
+def run(
+    row: str, wrap, rank: int, world: int, accumulate: int = 1, own_draws: bool = False
+) -> tuple[str, dict[str, torch.Tensor], list]:
     torch.manual_seed(0)
     net = Plain()
     mask = lehr.select(net, 0.9, scope="layer")
@@ -41,7 +43,7 @@ def run(row: str, wrap, rank: int, world: int, accumulate: int = 1) -> tuple[str
     called = wrap(net)
     optimizer = torch.optim.SGD(called.parameters(), lr=0.05, momentum=0.9)
     draws = []
-    with lehr.attach(called, optimizer, method) as attached:
+    with lehr.attach(called, optimizer, method, rank=rank if own_draws else None) as attached:
         for step in range(STEPS + 2):
             optimizer.zero_grad()
             for turn in range(accumulate):
@@ -71,6 +73,33 @@ def fsdp(net: nn.Module) -> nn.Module:
     return net
 
 
+def stale_gradients(rank: int, to_none: bool) -> list[int]:
+    """How many weights that are out have a gradient, step by step."""
+    torch.manual_seed(0)
+    mask = lehr.select(Plain(), 0.9, scope="layer")
+    net = fsdp(Plain())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    method = lehr.TemperatureAnnealing(mask, tau=0.2, steps=50)
+    counts = []
+    with lehr.attach(net, optimizer, method) as attached:
+        for step in range(3):
+            optimizer.zero_grad(set_to_none=to_none)
+            x, y = batch(step)
+            nn.functional.cross_entropy(net(x), y).backward()
+            counts.append(sum(int((s.parameter.grad.to_local()[s.takes_part == 0] != 0).sum()) for s in attached.slots))
+            optimizer.step()
+    return counts
+
+
+def applied_to_shards() -> int:
+    """Mask.apply_ on a sharded network: how many weights are left beyond those kept."""
+    torch.manual_seed(0)
+    net = Plain()
+    mask = lehr.select(net, 0.9, scope="layer")
+    mask.apply_(fsdp(net))
+    return sum(int((net.get_parameter(name).full_tensor() != 0).sum()) for name in mask) - mask.kept
+
+
 def worker(rank: int, folder: str) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -81,6 +110,11 @@ def worker(rank: int, folder: str) -> None:
             results[row, kind] = run(row, wrap, rank, 2)
     results["gradual", "accumulated"] = run("gradual", fsdp, rank, 2, accumulate=2)
     results["temperature-annealing", "accumulated"] = run("temperature-annealing", fsdp, rank, 2, accumulate=2)
+    for zero_to_none in (True, False):
+        results["zeroed", zero_to_none] = stale_gradients(rank, zero_to_none)
+    for row in ("temperature-annealing, all weights", "temperature-annealing, moving"):
+        results[row, "differing"] = run(row, ddp, rank, 2, own_draws=True)
+    results["applied"] = applied_to_shards()
     torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -117,3 +151,20 @@ def test_gradients_accumulated_on_shards_keep_their_own_masks(ranks, row):
     for rank in ranks:
         for name, weight in rank[row, "accumulated"][1].items():
             assert torch.allclose(weight, single[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_zeroed_gradients_of_shards_leave_nothing_behind(ranks, to_none):
+    assert [rank["zeroed", to_none] for rank in ranks] == [[0, 0, 0]] * 2
+
+
+@pytest.mark.parametrize("row", ["temperature-annealing, all weights", "temperature-annealing, moving"])
+def test_ranks_that_draw_apart_stay_one_network(ranks, row):
+    (digest, weights, draws), (other_digest, other, other_draws) = (rank[row, "differing"] for rank in ranks)
+    assert not torch.equal(draws[0][1], other_draws[0][1])
+    assert digest == other_digest
+    assert all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_a_mask_applies_to_shards(ranks):
+    assert [rank["applied"] for rank in ranks] == [0, 0]

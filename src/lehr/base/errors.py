@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class LehrError(ValueError):
@@ -60,7 +61,8 @@ def check_fraction(name: str, value: float, *, below_one: bool = True) -> float:
     lehr.base.errors.LehrError: sparsity is 90: give a fraction in [0, 1), such as 0.9 for 90 %
     """
     top = "1)" if below_one else "1]"
-    if isinstance(value, (int, float)) and value >= 0 and (value < 1 or (value == 1 and not below_one)):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if number and value >= 0 and (value < 1 or (value == 1 and not below_one)):
         return float(value)
-    hint = f", such as {value / 100:g} for {value:g} %" if isinstance(value, (int, float)) and 1 < value < 100 else ""
+    hint = f", such as {value / 100:g} for {value:g} %" if number and 1 < value < 100 else ""
     raise LehrError(f"{name} is {value}: give a fraction in [0, {top}{hint}")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save as numpy_bytes
+import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from lehr.base.errors import LehrError
@@ -89,17 +90,14 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray | Tensor], metada
     >>> write_tensors(Path("/tmp/_doc.safetensors"), {"a": np.zeros(3)}, {"format": "doc"}).name
     '_doc.safetensors'
     """
-    arrays = {name: t.detach().cpu().contiguous() if isinstance(t, Tensor) else t for name, t in tensors.items()}
-    if all(isinstance(array, np.ndarray) for array in arrays.values()):
-        content = numpy_bytes(arrays, dict(metadata))  # type: ignore[arg-type]
-    else:
-        import torch
-        from safetensors.torch import save as torch_bytes
-
-        content = torch_bytes(
-            {name: torch.from_numpy(a) if isinstance(a, np.ndarray) else a for name, a in arrays.items()},
-            dict(metadata),
-        )
+    arrays = {name: torch.from_numpy(t) if isinstance(t, np.ndarray) else t for name, t in tensors.items()}
+    seen: set[int] = set()
+    for name, tensor in arrays.items():
+        whole = tensor.detach().cpu().contiguous()
+        place = whole.untyped_storage().data_ptr()
+        arrays[name] = whole.clone() if place in seen else whole  # tied weights: the format wants one copy each
+        seen.add(place)
+    content = save(arrays, dict(metadata))
     return write_beside(path, lambda beside: _discard(beside.write_bytes(content)))
 
 

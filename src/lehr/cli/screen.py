@@ -30,6 +30,9 @@ def result_table(title: str, result: dict[str, Any], out: str) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
+    if "failed" in result:
+        table.add_row("failed", result["failed"])
+        return table
     for split in ("validation", "test"):
         if split in result:
             scores = result[split]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, require
-from lehr.masks.targets import Modules, named_parameter, target_parameters, whole_parameters
+from lehr.masks.targets import Modules, named_parameter, placed_like, target_parameters, whole_parameters
 
 Bits = np.ndarray
 
@@ -201,8 +201,12 @@ class Mask(Mapping[str, Tensor]):
 
         >>> Mask({"bias": torch.tensor([True])}).check(nn.Linear(2, 1))
         """
+        names: dict[int, str] = {}
         for name, shape in self._shapes.items():
-            actual = tuple(named_parameter(model, name).shape)
+            parameter = named_parameter(model, name)
+            if names.setdefault(id(parameter), name) != name:
+                raise LehrError(f"{names[id(parameter)]} and {name} are one shared parameter: mask it under one name")
+            actual = tuple(parameter.shape)
             if actual != shape:
                 raise LehrError(f"{name} has shape {actual} and its mask {shape}: the mask is of another network")
 
@@ -218,7 +222,7 @@ class Mask(Mapping[str, Tensor]):
         with torch.no_grad():
             for name, keep in self.items():
                 parameter = named_parameter(model, name)
-                parameter.masked_fill_(~keep.to(parameter.device), 0.0)
+                parameter.masked_fill_(placed_like(parameter, ~keep), 0.0)
         return self
 
     # -- files --------------------------------------------------------------------------------

@@ -90,6 +90,20 @@ def whole(parameter: Tensor) -> Tensor:
     return detached
 
 
+def placed_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A whole tensor on the parameter's device, and sharded as it is (every rank must ask together under FSDP).
+
+    >>> placed_like(nn.Linear(2, 1).weight, torch.ones(1, 2)).shape
+    torch.Size([1, 2])
+    """
+    tensor = tensor.to(parameter.device)
+    if hasattr(parameter, "placements") and hasattr(parameter, "device_mesh"):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
+    return tensor
+
+
 def whole_parameters(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     """`whole` of each named parameter.
 

@@ -37,7 +37,12 @@ def create(name: str, num_classes: int = 10, input_shape: InputShape | None = No
     anything = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     offered = {"num_classes": num_classes, "input_shape": input_shape}
     options = {k: v for k, v in offered.items() if v is not None and (k in accepted or anything)}
-    model = factory(**options)
+    try:
+        model = factory(**options)
+    except LehrError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise LehrError(f"{name} cannot be built ({type(error).__name__}: {error}): mend the factory") from error
     if not isinstance(model, nn.Module):
         raise LehrError(f"{name} gave a {type(model).__name__}: the factory must return a torch.nn.Module")
     return model

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from lehr import data as datasets
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
+from lehr.masks import Mask
 from lehr.recipes.runner import Task, run_all
-from lehr.recipes.tune import DENSE, tune_settings
+from lehr.recipes.tune import DENSE, INHERITED, ROW_OPTIONS, annealing_steps, build_method, tune_settings
 from lehr.report.summary import Cell, Row, summarise
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
+from lehr.scores import scores
 from lehr.sparsify.method import methods
+from lehr.training.loop import steps_per_epoch, total_steps
 from lehr.training.progress import bar
 
 
@@ -66,8 +72,10 @@ def parse_method(text: str) -> tuple[str, dict[str, str]]:
         key, sign, value = pair.partition("=")
         if not sign or not value:
             raise LehrError(f"the option {pair!r} of {name} is not understood: write {name}:tau=0.5:target=moving")
-        if key not in TuneSettings.model_fields or key in ("method", "parent", "parent_digest", "sparsity", "seed"):
-            raise unknown("option of a method", key, TuneSettings.model_fields)
+        if key not in ROW_OPTIONS:
+            raise unknown("option of a method", key, ROW_OPTIONS)
+        if key in options:
+            raise LehrError(f"{text} sets {key} twice: leave one out")
         options[key] = value
     return name, options
 
@@ -84,10 +92,9 @@ def compare(
     again.
     """
     out = Path(out)
-    for text in settings.methods:
-        parse_method(text)
+    check(settings)
     _begin(settings, out)
-    parents = {seed: Task(str(out / "parents" / f"seed{seed}"), _parent(settings, seed)) for seed in settings.seeds}
+    parents = {seed: _parent(settings, seed, out) for seed in settings.seeds}
     with bar("parents", len(parents), show=show) as line:
         run_all(list(parents.values()), jobs, line)
     planned = _cells(settings, {seed: task.path for seed, task in parents.items()}, out)
@@ -148,16 +155,41 @@ def _begin(settings: CompareSettings, out: Path) -> None:
     write_json(file, settings.model_dump())
 
 
-def _parent(settings: CompareSettings, seed: int) -> TrainSettings:
+def _parent(settings: CompareSettings, seed: int, out: Path) -> Task:
     values = settings.model_dump(
         include={"data", "model", "epochs", "lr", "schedule", "batch_size", "optimizer", "weight_decay", "precision",
                  "threads", "limit"}
     )  # fmt: skip
-    return validated(TrainSettings, values | {"seed": seed})
+    own = validated(TrainSettings, values | {"seed": seed})
+    return Task(str(out / "parents" / f"seed{seed}-{own.digest}"), own)
 
 
-def _cells(settings: CompareSettings, parents: dict[int, str], out: Path) -> list[_Planned]:
-    planned = []
+def check(settings: CompareSettings) -> None:
+    """Refuse what cannot work before anything is trained."""
+    for name in ("methods", "sparsities", "seeds", "tune_lrs"):
+        values = getattr(settings, name)
+        if len(set(values)) < len(values):
+            raise LehrError(f"{name} lists a value twice ({', '.join(map(str, values))}): leave one out")
+    data = datasets.load(settings.data, settings.limit)
+    base = _parent(settings, settings.seeds[0], Path()).settings
+    shared = {name: getattr(base, name) for name in INHERITED} | {"parent": "", "parent_digest": ""}
+    for text, sparsity in _rows(settings):
+        for lr in settings.tune_lrs:
+            values = shared | _values(settings, text, sparsity, lr, settings.seeds[0])
+            tuned = validated(TuneSettings, values)
+            steps = annealing_steps(tuned, steps_per_epoch(tuned, data), total_steps(tuned, data))
+            if tuned.score not in scores:
+                raise unknown("score", tuned.score, scores)
+            if text != DENSE:
+                build_method(tuned, Mask({"weight": torch.tensor([True, False])}), steps)
+
+
+def _rows(settings: CompareSettings) -> list[tuple[str, float]]:
+    return [(DENSE, 0.0), *((text, sparsity) for sparsity in settings.sparsities for text in settings.methods)]
+
+
+def _values(settings: CompareSettings, text: str, sparsity: float, lr: float, seed: int) -> dict[str, Any]:
+    name, options = (DENSE, {}) if text == DENSE else parse_method(text)
     common = {
         "epochs": settings.tune_epochs,
         "schedule": settings.tune_schedule,
@@ -165,14 +197,15 @@ def _cells(settings: CompareSettings, parents: dict[int, str], out: Path) -> lis
         "score": settings.score,
         "threads": settings.threads,
     }
-    rows: list[tuple[str, float]] = [(DENSE, 0.0)]
-    rows += [(text, sparsity) for sparsity in settings.sparsities for text in settings.methods]
-    for text, sparsity in rows:
-        name, options = (DENSE, {}) if text == DENSE else parse_method(text)
+    return {**common, "method": name, "sparsity": sparsity, "lr": lr, "seed": seed, **options}
+
+
+def _cells(settings: CompareSettings, parents: dict[int, str], out: Path) -> list[_Planned]:
+    planned = []
+    for text, sparsity in _rows(settings):
         for lr in settings.tune_lrs:
             for seed, parent in parents.items():
-                values = {**common, "method": name, "sparsity": sparsity, "lr": lr, "seed": seed, **options}
-                tuned = tune_settings(parent, values)
+                tuned = tune_settings(parent, _values(settings, text, sparsity, lr, seed))
                 path = out / "runs" / f"{text.replace(':', '_')}-s{sparsity:g}-lr{lr:g}-seed{seed}-{tuned.digest}"
                 label = "dense, tuned on" if text == DENSE else text
                 planned.append(_Planned(label, sparsity, lr, seed, Task(str(path), tuned)))

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 
-from lehr.base.errors import Diverged, Interrupted
+from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
@@ -67,6 +68,11 @@ def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT) -> None:
                     future.result()
                 done += len(finished)
                 line.update(done)
+        except BrokenProcessPool:
+            raise LehrError(
+                "a process of a run was killed, by the system if memory ran out: start the same command again, "
+                "with fewer --jobs"
+            ) from None
         except BaseException:
             for child in active_children():
                 child.terminate()  # SIGTERM: a run saves and leaves

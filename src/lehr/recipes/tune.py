@@ -14,7 +14,7 @@ from lehr import models
 from lehr.base.errors import LehrError, require
 from lehr.base.steps import parse_length
 from lehr.masks import Mask, select
-from lehr.recipes.train import scores_of
+from lehr.recipes.train import check_fits, ended_well, scores_of
 from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.checkpoint import weights_digest
 from lehr.runs.settings import TrainSettings, validated
@@ -37,16 +37,20 @@ METHOD_SETTINGS = {
 }
 
 
+# What a tuned run has from its parent, unless told otherwise.
+INHERITED = ("data", "model", "batch_size", "optimizer", "momentum", "weight_decay", "precision", "limit")
+
+# What a row of a comparison may set for itself; all else is the same for every row.
+ROW_OPTIONS = (*METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution")
+
+
 def tune_settings(parent: str | Path, values: dict[str, Any]) -> TuneSettings:
     """Settings for tuning a run's network: its data, model and batch size unless told otherwise."""
     folder = RunFolder(parent)
     base = folder.settings()
     if not isinstance(base, TrainSettings):
         raise LehrError(f"{parent} is a tuned run: give the folder of a dense one, made by `lehr train`")
-    inherited = {
-        name: getattr(base, name)
-        for name in ("data", "model", "batch_size", "optimizer", "momentum", "weight_decay", "precision", "limit")
-    }
+    inherited = {name: getattr(base, name) for name in INHERITED}
     own = {"parent": str(parent), "parent_digest": weights_digest(folder.weights())}
     return validated(TuneSettings, {**inherited, **values, **own})
 
@@ -91,7 +95,9 @@ def tune(settings: TuneSettings, out: str | Path, *, resume: bool = False, show:
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = datasets.load(settings.data, settings.limit)
+    torch.manual_seed(RunFolder(settings.parent).settings().seed)  # what is random in a network and not saved with it
     model = models.create(settings.model, data.num_classes, data.input_shape)
+    check_fits(model, data, settings.model)
     load_weights(model, RunFolder(settings.parent).weights(), f"the network of {settings.parent}")
     torch.manual_seed(settings.seed)
     method = None
@@ -110,7 +116,7 @@ def tune(settings: TuneSettings, out: str | Path, *, resume: bool = False, show:
     with folder.locked():
         folder.begin(settings, resume=resume)
         if folder.done:
-            return folder.result()
+            return ended_well(folder)
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
         counts: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}

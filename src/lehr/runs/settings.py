@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lehr.base.errors import LehrError, unknown
+from lehr.base.errors import LehrError, check_fraction, unknown
 
 LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -25,7 +25,7 @@ class Settings(BaseModel):
     data: str
     model: str
     epochs: int = Field(ge=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: int = Field(default=128, ge=1)
     optimizer: OptimizerName = "sgd"
     lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
@@ -58,7 +58,7 @@ class TuneSettings(Settings):
     parent: str  # the folder of the run whose network is taken
     parent_digest: str  # of its weights, so that another parent is another run
     method: str
-    sparsity: float = Field(ge=0, lt=1)
+    sparsity: float
     score: str = "magnitude"
     scope: Literal["global", "layer"] = "global"
     distribution: Literal["uniform", "erk"] = "uniform"
@@ -70,6 +70,11 @@ class TuneSettings(Settings):
     realise: Literal["sample", "mean"] = "sample"
     inactive: Literal["hold", "move"] = "hold"
     reselect_every: int | None = Field(default=None, ge=1)
+
+    @field_validator("sparsity")
+    @classmethod
+    def _fraction(cls, value: float) -> float:
+        return check_fraction("sparsity", value)
 
     @property
     def digest(self) -> str:
@@ -93,6 +98,9 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, LehrError):
+            raise cause from None
         if first["type"] == "extra_forbidden":
             raise unknown("setting", name, kind.model_fields) from None
         if first["type"] == "missing":

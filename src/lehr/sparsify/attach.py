@@ -5,44 +5,34 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import Enum
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lehr.base.draws import Purpose, Stream
 from lehr.base.errors import LehrError, require, unknown
 from lehr.masks import Mask
-from lehr.masks.targets import whole_parameters
-from lehr.sparsify.chance import SETTLED, Chance
+from lehr.masks.targets import named_parameter, whole_parameters
 from lehr.sparsify.intercept import Interceptor, watched
 from lehr.sparsify.method import Method
+from lehr.sparsify.part import is_sharded
+from lehr.sparsify.passes import Inactive, Passes, State
 from lehr.sparsify.slot import Slot
-from lehr.sparsify.wrappers import called_module, holds_any, plain_module, plain_optimizer, state_tensors
-
-Inactive = Literal["hold", "move"]
-
-
-class State(Enum):
-    """What the masked parameters hold just now."""
-
-    REST = "dense values, or the final sparse ones"
-    DRAWN = "the draw of a training pass"
-    JUDGED = "the target network, for a pass in evaluation mode that keeps gradients"
+from lehr.sparsify.wrappers import called_module, check_held, holds, plain_module, plain_optimizer, state_tensors
 
 
 def attach(
-    model: nn.Module, optimizer: Optimizer, method: Method, *, inactive: Inactive = "hold", rank: int = 0
+    model: nn.Module, optimizer: Optimizer, method: Method, *, inactive: Inactive = "hold", rank: int | None = None
 ) -> Attachment:
     """Run the user's own training loop with the method's probabilities: a context manager.
 
     In the ``with`` block each training pass uses a fresh draw of P: a forward in training mode with
     gradients on, up to the end of its backward (forwards before that backward share the draw, as
-    the terms of one loss). Every other forward sees the target network. Between optimizer steps the
-    parameters hold their dense values; once annealing is over, weights outside the target are
+    the terms of one loss). Every other forward sees the target network. After an optimizer step the
+    parameters hold their dense values (between forward and step, those of the draw: `Attachment.rest` and
+    `Attachment.judged` give the others); once annealing is over, weights outside the target are
     exactly 0, with their optimizer state, and stay so.
 
     Args:
@@ -51,11 +41,12 @@ def attach(
         method: the path of the probabilities; a step of it is one step of the optimizer.
         inactive: what the optimizer does to a weight that took no part since its last step:
             ``"hold"`` leaves the weight where it is, ``"move"`` lets momentum and weight decay act.
-        rank: give each process its own number to draw different masks; 0 everywhere for the same.
+        rank: give each process of DDP its own number and they draw different masks, a weight moving everywhere
+            if it took part anywhere; None, the default, and they draw the same.
 
     Raises:
-        LehrError: the mask is of another network, the optimizer does not hold the masked weights,
-            or the network is attached already.
+        LehrError: the mask is of another network, the optimizer does not hold a masked weight, the
+            network is attached already, or is called or trained in a way that cannot be followed.
 
     >>> import lehr
     >>> net = nn.Linear(8, 4)
@@ -74,29 +65,24 @@ class Attachment:
     """A method at work on a network; made by `attach`."""
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, method: Method, *, inactive: Inactive, rank: int
+        self, model: nn.Module, optimizer: Optimizer, method: Method, *, inactive: Inactive, rank: int | None
     ) -> None:
         if inactive not in ("hold", "move"):
             raise unknown("treatment of inactive weights", inactive, ["hold", "move"])
-        require(0 <= rank < 1 << 24, f"rank is {rank}: give the number of the process")
+        require(rank is None or 0 <= rank < 1 << 24, f"rank is {rank}: give the number of the process")
         self.model = plain_module(model)
         self.called = called_module(model)
         self.optimizer = plain_optimizer(optimizer)
         self.method = method
-        self.inactive: Inactive = inactive
-        self.rank = rank
         self.step = 0  # optimizer steps done
         method.target.check(self.model)
         self.slots = [self._slot(name) for name in method.target]
-        trained = [slot.parameter for slot in self.slots if slot.parameter.requires_grad]
-        if not holds_any(self.optimizer, trained):
-            raise LehrError(
-                "the optimizer holds none of the masked weights: build it from the parameters of the attached network"
-            )
-        self._turn = 0  # training passes begun since the last optimizer step
-        self._state = State.REST
-        self._passed = False  # whether a backward has used the present draw
+        check_held(self.optimizer, {slot.name: slot.parameter for slot in self.slots})
+        if rank is not None and any(is_sharded(slot.parameter) for slot in self.slots):
+            raise LehrError("rank is given and the weights are sharded, so every rank draws its own part: leave it out")
+        self.passes = Passes(self.slots, inactive, rank)
         self._frozen = False  # inside `judged`
+        self._warned = False
         self._watch: Interceptor | None = None
         self._hooks: list[Any] = []
         self._take_target()
@@ -113,7 +99,7 @@ class Attachment:
 
     @property
     def finished(self) -> bool:
-        """Whether annealing is over, so that the network is exactly its target."""
+        """Whether annealing is over, so that the network at rest is exactly its target."""
         return self.method.finished(self.step)
 
     @property
@@ -135,12 +121,14 @@ class Attachment:
         """Hold the target network in place, to evaluate, export or save it while annealing goes on.
 
         Forwards in evaluation mode see the target by themselves; this spares them a swap each, and
-        serves what reads the parameters (``state_dict``, ``torch.export``, a copy).
+        serves what reads the parameters (``state_dict``, ``torch.export``, a copy). A backward of a
+        forward made inside belongs inside too; outside autograd refuses it.
         """
-        if self._frozen or self._settled:
+        if self._frozen or self.finished:
             yield self.model
             return
-        with self._swapped():
+        pending = self.passes.state is not State.REST and not self.passes.used
+        with self.passes.swapped(seen=not pending):
             self._frozen = True
             try:
                 yield self.model
@@ -150,30 +138,31 @@ class Attachment:
     def rest(self) -> None:
         """Bring the parameters to rest now, in the middle of a pass; its backward is then refused by autograd."""
         with torch.no_grad():
-            self._to_rest()
+            self.passes.rest()
 
     def state_dict(self) -> dict[str, Any]:
         """Step, turn and the method's state, for a resume that continues to the same bits."""
-        return {"step": self.step, "turn": self._turn, "method": self.method.state_dict()}
+        return {"step": self.step, "turn": self.passes.turn, "method": self.method.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; load the network's and the optimizer's own state first."""
         for field in ("step", "turn"):
             require(type(state.get(field)) is int and state[field] >= 0, f"the saved {field} is {state.get(field)!r}")
         self.method.load_state_dict(state["method"])
-        self.step, self._turn = state["step"], state["turn"]
-        self._state = State.REST
+        self.step, self.passes.turn = state["step"], state["turn"]
+        self.passes.state = State.REST
         self._take_target()
-        if self._watch is not None:
-            self._settle()
+        if self._watch is not None and self.finished:
+            self._cut()
 
     # -- the context --------------------------------------------------------------------------
     def __enter__(self) -> Attachment:
         if watched(self.called):
             raise LehrError("this network is attached already: leave the first `with lehr.attach(...)` before the next")
-        if self.method.due(self.step) and self.step == 0:
+        if self.step == 0 and self.method.due(0):
             self._retarget()
-        self._settle()
+        if self.finished:
+            self._cut()
         for slot in self.slots:
             slot.watch()
         self._watch = Interceptor(self.called, self._around_call)
@@ -202,128 +191,101 @@ class Attachment:
                 stacklevel=2,
             )
 
-    # -- passes -------------------------------------------------------------------------------
+    # -- calls of the network -----------------------------------------------------------------
     @contextmanager
     def _around_call(self) -> Iterator[None]:
-        # A call from inside a backward pass is a recomputation (gradient checkpointing): it must
-        # see what the first computation saw.
-        recomputed = torch._C._current_graph_task_id() != -1
-        if recomputed or self._frozen:
+        graded = torch.is_grad_enabled()
+        stranger = self._stranger()
+        if torch._C._current_graph_task_id() != -1:
+            # From inside a backward pass: gradient checkpointing computes again what it computed,
+            # and must see the same weights.
+            if graded and self.passes.state is State.REST and not self.finished:
+                raise LehrError(
+                    "the network is computed again inside a backward pass, and its first computation had no gradients: "
+                    "use checkpoint(..., use_reentrant=False)"
+                )
+            yield
+        elif stranger is not None:
+            # functional_call with other tensors, or the user replaced a parameter.
+            require(not graded, stranger)
+            yield
+        elif self._frozen:
             require(
-                recomputed or not (self.called.training and torch.is_grad_enabled()),
+                not (self.called.training and graded),
                 "a training pass began inside `judged()`: leave it first, or switch the network to eval()",
             )
             yield
-        elif not torch.is_grad_enabled():
-            with self._swapped():
-                yield
-        else:
-            with torch.no_grad():
-                self._begin_pass(State.DRAWN if self.called.training else State.JUDGED)
+        elif self.finished or graded:
+            if graded:
+                with torch.no_grad():
+                    wanted = State.DRAWN if self.called.training else State.JUDGED
+                    self.passes.begin(wanted, self.method, self.step)
             yield
+        else:
+            with self.passes.swapped(seen=False):
+                yield
 
-    def _begin_pass(self, wanted: State) -> None:
-        if self._state is wanted and not self._passed:
-            return  # an earlier forward of the same pass
-        self._to_rest()
-        self._passed = False
-        if self._settled:
-            self._turn += 1
-            return
+    def _stranger(self) -> str | None:
+        """What to say if the network is called with another parameter than the optimizer moves."""
         for slot in self.slots:
-            chance = SETTLED if wanted is State.JUDGED else self.method.chance(self.step, slot.part)
-            if chance.settled:
-                slot.draw(None)
-            elif self.method.realise == "mean":
-                slot.draw(chance.probability(slot.target))
-            else:
-                slot.draw(self._sample(slot, chance))
-        self._state = wanted
-        self._turn += 1
-        torch.clear_autocast_cache()  # or a second forward in one autocast region uses the first one's weights
-
-    def _sample(self, slot: Slot, chance: Chance) -> torch.Tensor:
-        stream = Stream(self.method.seed, slot.name, Purpose.MASK, self.step, self._turn, self.rank)
-        part, device = slot.part, slot.target.device
-        if isinstance(chance.rest, float) and chance.kept == 1.0:
-            chosen = stream.bernoulli(part.start, chance.rest, part.count)
-            return chosen.reshape(part.shape).to(device).logical_or_(slot.target)
-        probability = chance.probability(slot.target)
-        return stream.bernoulli(part.start, probability.reshape(-1)).reshape(part.shape)
+            prefix = slot.name.rpartition(".")[0]
+            if slot.parameter is slot.home and self.model.get_submodule(prefix) is slot.owner:
+                continue
+            present = named_parameter(self.model, slot.name)
+            if not holds(self.optimizer, present):
+                return (
+                    f"{slot.name} is not the parameter that the optimizer moves (it was replaced, or functional_call is "
+                    "at work): give the optimizer the present parameters, or attach again"
+                )
+            slot.move_to(self.model.get_submodule(prefix))
+        return None
 
     def _backward_seen(self) -> None:
-        self._passed = True
-
-    def _to_rest(self) -> None:
-        if self._state is not State.REST:
-            for slot in self.slots:
-                slot.undraw()
-                slot.forget()
-            self._state = State.REST
-            torch.clear_autocast_cache()
-
-    @contextmanager
-    def _swapped(self) -> Iterator[None]:
-        if self._settled:
-            yield
-            return
-        with torch.no_grad():
-            drawn = self._state is not State.REST
-            former = [slot.swap(slot.judged_values(drawn)) for slot in self.slots]
-        torch.clear_autocast_cache()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for slot, values in zip(self.slots, former, strict=True):
-                    slot.swap(values)
-            torch.clear_autocast_cache()
+        self.passes.used = True
 
     # -- optimizer steps ----------------------------------------------------------------------
-    @torch.no_grad()
-    def _before_step(self, *_: Any) -> None:
-        if self._state is State.REST:
-            return
-        for slot in self.slots:
-            if slot.faded or self.inactive == "move":
-                slot.undraw()
-            elif slot.active is not None and slot.active is not slot.factor:
-                # Several passes: all weights that took part in any of them are to be moved.
-                slot.undraw()
-                slot.local.mul_(slot.active)
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+        if closure is None:
+            with torch.no_grad():
+                self.passes.before_step()
+            return None
+
+        def closure_then_ready() -> Any:
+            # The passes of this step happen in the closure, so that is when to get ready.
+            value = closure()
+            with torch.no_grad():
+                self.passes.before_step()
+            return value
+
+        return (optimizer, closure_then_ready), {}
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
-        self._check_called()
-        if self._state is not State.REST and self.inactive == "hold":
-            for slot in self.slots:
-                who = slot.factor if slot.active is None else slot.active
-                slot.undraw((who > 0).to(who.dtype) if slot.faded else who)
-        self._state = State.REST
-        for slot in self.slots:
-            slot.forget()
-            slot.active = None
-        self._passed = False
-        self.step += 1
-        self._turn = 0
-        if self.method.due(self.step):
-            self._retarget()
-        self._settle()
-        torch.clear_autocast_cache()
-
-    def _check_called(self) -> None:
-        if self._turn == 0 and any(slot.parameter.grad is not None for slot in self.slots):
+        if self.passes.turn == 0 and any(slot.parameter.grad is not None for slot in self.slots):
             raise LehrError(
                 "the optimizer stepped on gradients of passes that the attachment did not see: attach to the module "
                 "that the loop calls, and call model.compile() before attaching"
             )
+        if self.passes.state is State.JUDGED and self.passes.used and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "the network trains in eval(), where it is its target and nothing is drawn: call model.train(), and "
+                "put only its norms into eval() to freeze them",
+                stacklevel=3,
+            )
+        self.passes.after_step()
+        self.step += 1
+        if self.method.due(self.step):
+            self._retarget()
+        if self.step == self.method.steps:
+            self._cut()
+        elif self.finished:
+            for slot in self.slots:
+                for tensor in (slot.local, *state_tensors(self.optimizer, slot.parameter)):
+                    slot.zero(tensor)
 
     # -- the target ---------------------------------------------------------------------------
-    @property
-    def _settled(self) -> bool:
-        """Whether the parameters at rest are the target network already."""
-        return self.finished
-
     def _retarget(self) -> None:
         self.method.retarget(self.step, whole_parameters(self.model, self.method.initial))
         self._take_target()
@@ -332,11 +294,10 @@ class Attachment:
         for slot in self.slots:
             slot.set_target(self.method.target[slot.name])
 
-    def _settle(self) -> None:
-        """Once annealing is over: exact zeros outside the target, in weights and optimizer state."""
-        if self.finished:
-            with torch.no_grad():
-                for slot in self.slots:
-                    slot.zero(slot.local)
-                    for tensor in state_tensors(self.optimizer, slot.parameter):
-                        slot.zero(tensor)
+    def _cut(self) -> None:
+        """Annealing is over: exact zeros outside the target, in weights and optimizer state."""
+        with torch.no_grad():
+            for slot in self.slots:
+                slot.cut()
+                for tensor in state_tensors(self.optimizer, slot.parameter):
+                    slot.zero(tensor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -53,7 +54,9 @@ class Method(ABC):
         realise: Realise = "sample",
         seed: int = 0,
     ) -> None:
-        require(isinstance(steps, int) and steps >= 0, f"steps is {steps}: give the annealing length as a whole number")
+        require(
+            isinstance(steps, Integral) and steps >= 0, f"steps is {steps}: give the annealing length as a whole number"
+        )
         if target not in ("fixed", "moving"):
             raise unknown("target", target, ["fixed", "moving"])
         if realise not in ("sample", "mean"):
@@ -64,7 +67,7 @@ class Method(ABC):
         require(every >= 1, f"reselect_every is {reselect_every}: give a number of optimizer steps, at least 1")
         self.initial = mask
         self.target = mask
-        self.steps = steps
+        self.steps = int(steps)
         self.moving = target == "moving"
         self.scope: Scope = scope
         self.reselect_every = every

@@ -29,16 +29,18 @@ class Slot:
     def __init__(self, owner: nn.Module, attribute: str, name: str, on_gradient: Callable[[], None]) -> None:
         self.owner, self.attribute, self.name = owner, attribute, name
         self.on_gradient = on_gradient
+        self.home = self.parameter  # the one that the optimizer moves
         self.part = Part.of(name, self.parameter)
         self.target = torch.ones(self.part.shape, dtype=torch.bool, device=self.local.device)
         self.inside = torch.ones_like(self.target, dtype=self.local.dtype)  # the target as 0.0 and 1.0
         self.factor = self.inside
+        self.takes_part = self.inside  # the factor as 0.0 and 1.0
         self.faded = False  # whether the factor is P and not a draw
+        self.drawn = False  # whether the values are those of a pass, and `shadow` has those at rest
         self.active: Tensor | None = None  # who took part in any pass since the last optimizer step
         self.shadow: Tensor | None = None  # the values at rest, while drawn
         self._drawn: Tensor | None = None  # memory for the draws
-        self._accumulated: Tensor | None = None
-        self._before: Tensor | None = None
+        self._before: Tensor | None = None  # the gradient accumulated by earlier passes of the step
         self._hooked: nn.Parameter | None = None
         self._hook: Any = None
 
@@ -70,7 +72,16 @@ class Slot:
 
     def forget(self) -> None:
         """The pass is over: gradients are masked by the target until the next draw."""
-        self.factor, self.faded = self.inside, False
+        self.factor = self.takes_part = self.inside
+        self.faded = self.drawn = False
+
+    def move_to(self, owner: nn.Module) -> None:
+        """Take up a parameter that the user has put in the place of the former one, in network and optimizer."""
+        self.owner = owner
+        self.home = self.parameter
+        self.shadow = self._drawn = self.active = None
+        self.forget()
+        self.watch()
 
     def watch(self) -> None:
         """See that gradients of the present parameter object pass through us."""
@@ -79,6 +90,7 @@ class Slot:
             return
         self.unwatch()
         self._hooked = parameter
+        self._before = None
         if is_sharded(parameter):  # tensor hooks never fire under FSDP2
             self._hook = parameter.register_post_accumulate_grad_hook(self._mask_accumulated)  # type: ignore[no-untyped-call]
         else:
@@ -99,30 +111,32 @@ class Slot:
         """The same when only the accumulated gradient can be seen: weights that are out keep what they had."""
         assert parameter.grad is not None
         gradient = local_tensor(parameter.grad)
-        before = self._before if self._accumulated is parameter.grad else None
         self._gradient_seen()
-        if before is not None:
-            torch.lerp(before, gradient, self.factor, out=gradient)
+        if self._before is not None:
+            torch.lerp(self._before, gradient, self.factor, out=gradient)
         else:
             gradient.mul_(self.factor)
-        self._accumulated, self._before = parameter.grad, gradient.clone()
 
     def _gradient_seen(self) -> None:
         self.on_gradient()
         if self.active is None or (self._hooked is not None and self._hooked.grad is None):
-            self.active = self.factor
-        elif self.active is not self.factor:
-            self.active = torch.maximum(self.active, self.factor)
+            self.active = self.takes_part
+        elif self.active is not self.takes_part:
+            self.active = torch.maximum(self.active, self.takes_part)
 
     # -- values -------------------------------------------------------------------------------
-    def draw(self, chosen: Tensor | None) -> None:
+    def draw(self, chosen: Tensor | None, *, first: bool) -> None:
         """Put the values at rest aside and leave in place those that take part.
 
-        `chosen` holds the bool draw, or float probabilities to fade by; None is the target.
+        `chosen` holds the bool draw, or float probabilities to fade by; None is the target. `first`
+        says whether this is the first pass since the last optimizer step.
         """
         self.watch()
         local = self.local
         self._follow(local)
+        self._before = None
+        if not first:
+            self._begin_accumulation()
         if self.shadow is None or self.shadow.shape != local.shape:
             self.shadow = torch.empty_like(local)
         self.shadow.copy_(local)
@@ -136,7 +150,17 @@ class Slot:
             # copy_ of bytes is vectorised, of bools it is not.
             self._drawn.copy_(chosen if self.faded else chosen.view(torch.uint8))
             self.factor = self._drawn
+        self.takes_part = (self.factor > 0).to(self.factor.dtype) if self.faded else self.factor
+        self.drawn = True
         local.mul_(self.factor)
+
+    def _begin_accumulation(self) -> None:
+        """Remember what earlier passes of this step have left, or that it was zeroed meanwhile."""
+        gradient = self.parameter.grad
+        if gradient is None or not local_tensor(gradient).any():
+            self.active = None
+        elif is_sharded(self.parameter):
+            self._before = local_tensor(gradient).clone()
 
     def undraw(self, who: Tensor | None = None) -> None:
         """Back to rest: weights of `who` (default: of this pass) keep what is in place, others what they had.
@@ -144,33 +168,40 @@ class Slot:
         ``lerp`` with 0 and 1 gives either end exactly. What the user changed in place meanwhile on
         weights that take part (as sharpness-aware minimisation does) stays.
         """
-        assert self.shadow is not None, f"{self.name} is not drawn"
+        if not self.drawn:
+            return
+        assert self.shadow is not None
         local = self.local
         if who is None and self.faded:
             local.copy_(self.shadow)
         else:
             torch.lerp(self.shadow, local, self.factor if who is None else who, out=local)
 
-    def zero(self, tensor: Tensor) -> None:
-        """Set the entries of a tensor of this shape outside the target to 0, in place (+0: hence the sum)."""
+    def cut(self) -> None:
+        """Annealing is over: weights outside the target become exactly +0, whatever they were."""
         self._follow(self.local)
+        self.local.masked_fill_(~self.target, 0.0)
+
+    def zero(self, tensor: Tensor) -> None:
+        """Keep the entries of a tensor of this shape outside the target at 0, in place (+0: hence the sum)."""
         tensor.mul_(self.inside).add_(0.0)
 
-    def judged_values(self, drawn: bool) -> Tensor:
+    def judged_values(self) -> Tensor:
         """The target's weights and 0 elsewhere, as a new tensor."""
         local = self.local
-        if drawn:
+        if self.drawn:
             assert self.shadow is not None
             local = self.shadow if self.faded else torch.lerp(self.shadow, local, self.factor)
         return local * self.inside
 
-    def swap(self, values: Tensor) -> Tensor:
-        """Put values in place and return those that were there, unseen by autograd's version counter.
+    def copy_of_values(self) -> Tensor:
+        """What is in place."""
+        return self.local.clone()
 
-        Unseen, because the former values come back to the bit before any backward pass can look,
-        and a network may be judged between a forward pass and its backward pass.
+    def swap(self, values: Tensor, *, seen: bool) -> None:
+        """Put values in place, noticed by autograd's version counter or not.
+
+        Unnoticed where the former values come back, to the bit, before any backward pass can look:
+        a network may be judged between a forward pass and its backward pass.
         """
-        data = local_tensor(self.parameter.data)
-        former = data.clone()
-        data.copy_(values)
-        return former
+        (self.local if seen else local_tensor(self.parameter.data)).copy_(values)

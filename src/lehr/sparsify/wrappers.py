@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
@@ -32,6 +32,7 @@ def plain_module(model: nn.Module) -> nn.Module:
 def plain_optimizer(optimizer: Optimizer) -> Optimizer:
     """The optimizer whose step hooks fire, under Accelerate's wrapper.
 
+    >>> import torch
     >>> sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     >>> plain_optimizer(sgd) is sgd
     True
@@ -55,7 +56,24 @@ def state_tensors(optimizer: Optimizer, parameter: Tensor) -> Iterator[Tensor]:
             yield local_tensor(value)
 
 
-def holds_any(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
-    """Whether the optimizer moves at least one of the parameters."""
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    return any(id(parameter) in held for parameter in parameters)
+def holds(optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Whether the optimizer moves this very parameter."""
+    return any(parameter is held for group in optimizer.param_groups for held in group["params"])
+
+
+def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
+    """Raise unless the optimizer moves every parameter that is not frozen, and one at least is not.
+
+    >>> import torch
+    >>> layer = nn.Linear(1, 1)
+    >>> check_held(torch.optim.SGD(layer.parameters(), lr=1.0), {"weight": layer.weight})
+    """
+    trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
+    if not trained:
+        raise LehrError("every masked weight is frozen (requires_grad is False): there is nothing to tune")
+    for name, parameter in trained.items():
+        if not holds(optimizer, parameter):
+            raise LehrError(
+                f"the optimizer does not hold {name}, which the mask covers: give it all parameters of the attached "
+                "network, or leave the layer out of the mask"
+            )

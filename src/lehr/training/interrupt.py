@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ def stop_on_signal() -> Iterator[StopRequest]:
         return
 
     def note(number: int, _: FrameType | None) -> None:
-        if request:
+        if request:  # asked twice: leave at once, as without us
             restore()
+            os.kill(os.getpid(), number)
         request.signal = number
 
     former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

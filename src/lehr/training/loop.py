@@ -19,7 +19,7 @@ from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.data import Batches, Dataset
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.sparsify import Attachment, Method, attach
-from lehr.sparsify.attach import Inactive
+from lehr.sparsify.passes import Inactive
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
 from lehr.training.learning_rates import learning_rates
@@ -27,7 +27,14 @@ from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
 from lehr.training.progress import SILENT, Bar
 
-CHECKPOINT_SECONDS = float(os.environ.get("LEHR_CHECKPOINT_SECONDS", "30"))
+
+def checkpoint_interval() -> float:
+    """Seconds between checkpoints: ``LEHR_CHECKPOINT_SECONDS``, or 30."""
+    text = os.environ.get("LEHR_CHECKPOINT_SECONDS", "30")
+    try:
+        return float(text)
+    except ValueError:
+        raise LehrError(f"LEHR_CHECKPOINT_SECONDS is {text!r}: give a number of seconds") from None
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def fit(
     method: Method | None = None,
     inactive: Inactive = "hold",
     bar: Bar = SILENT,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float | None = None,
 ) -> Outcome:
     """Train in place as the settings say, from the folder's checkpoint where there is one.
 
@@ -93,11 +100,15 @@ def fit(
         request = stack.enter_context(stop_on_signal())
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=inactive)) if method else None
         run = _Run(settings, folder, data, accelerator, model, network, wrapped, attachment, request, bar)
-        run.checkpoint_seconds = checkpoint_seconds
+        run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
         run.restore()
         while run.position.epoch < settings.epochs:
             run.epoch()
         validation, test = run.judge(data.validation), run.judge(data.test)
+        if request:
+            run.pause()
+        if not (math.isfinite(validation.nll) and math.isfinite(test.nll)):
+            raise Diverged("the network ended with weights that give no finite loss: lower the learning rate")
     accelerator.free_memory()
     return Outcome(validation, test, time.monotonic() - started)
 
@@ -105,7 +116,7 @@ def fit(
 class _Run:
     """The moving parts of one `fit`."""
 
-    checkpoint_seconds = CHECKPOINT_SECONDS
+    checkpoint_seconds = 0.0
 
     def __init__(
         self,
