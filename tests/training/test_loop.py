@@ -202,3 +202,36 @@ def test_the_network_is_judged_in_fp32_even_when_trained_in_bf16(tmp_path):
     model = network("lenet5")
     outcome, _ = run(tmp_path, settings(model="lenet5", precision="bf16"), model)
     assert outcome.test == evaluate(model, DIGITS.test, DIGITS)
+
+
+def test_a_stop_asked_for_during_the_last_look_is_heard(tmp_path, monkeypatch):
+    """The validation and test passes at the end take long on large networks."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    original = loop_module._Run.judge
+    calls = []
+
+    def judge(self, split):
+        calls.append(1)
+        if len(calls) == 3:  # after the two epochs' own
+            self.request.signal = 15
+        return original(self, split)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module._Run, "judge", judge)
+        with pytest.raises(Interrupted):
+            fit(network(), DIGITS, settings(), folder)
+    resumed, whole = network(), network()
+    other = RunFolder(tmp_path / "whole")
+    other.path.mkdir()
+    assert fit(resumed, DIGITS, settings(), folder).test == fit(whole, DIGITS, settings(), other).test
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_weights_that_end_without_a_finite_loss_are_a_divergence(tmp_path, monkeypatch):
+    from lehr.base.errors import Diverged
+    from lehr.training.evaluation import Scores
+
+    monkeypatch.setattr(loop_module, "evaluate", lambda *a, **k: Scores(0.1, math.nan, 360))
+    with pytest.raises(Diverged, match="no finite loss"):
+        run(tmp_path, settings(), network())
