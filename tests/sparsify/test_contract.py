@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +13,7 @@ import lehr
 from lehr.masks import Mask
 from lehr.runs import Checkpoint, load_checkpoint, save_checkpoint
 from lehr.sparsify.method import methods
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import OPTIMIZERS, ROWS, STEPS, Net, batch, build, same, state, train
+from tests.sparsify.contract import OPTIMIZERS, ROWS, STEPS, Net, batch, build, same, state, train
 
 rows = pytest.mark.parametrize("row", ROWS)
 

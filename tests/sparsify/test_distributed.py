@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,9 +13,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 import lehr
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import ROWS, STEPS, batch
+from tests.sparsify.contract import ROWS, STEPS, batch
 
 TABLE = sorted(ROWS)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import lehr
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import Net, batch
+from tests.sparsify.contract import Net, batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:annealing stopped")
 
