@@ -2,17 +2,18 @@
 
     python experiments/collect.py RUNS DEST
 
-RUNS holds comparisons made by `lehr compare`; their ``results.json`` and ``accuracy.svg`` are copied to
-DEST/NAME, and DEST/summary.md gets a table a comparison: test accuracy (%) by method and sparsity.
+RUNS holds comparisons made by `lehr compare`; their ``results.json`` goes to DEST/NAME with a plot of it, and DEST/summary.md gets a table a comparison: test accuracy (%) by method and sparsity.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import sys
 from pathlib import Path
 
+from lehr.base.files import write_json, write_text
+from lehr.report.plots import accuracy_plot
 from lehr.report.summary import Row
 from lehr.report.table import with_spread
 
@@ -41,17 +42,16 @@ def summary(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Copy and summarise."""
+    """Gather and summarise."""
     runs, destination = Path(sys.argv[1]), Path(sys.argv[2])
     parts = []
     for folder in sorted(path.parent for path in runs.glob("*/results.json")):
-        target = destination / folder.name
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ("results.json", "accuracy.svg"):
-            if (folder / name).exists():
-                shutil.copyfile(folder / name, target / name)
         value = json.loads((folder / "results.json").read_text())
-        parts.append(f"### {folder.name}\n\n{summary([Row.from_dict(row) for row in value['rows']])}")
+        value["command"] = re.sub(r"--out \S+", f"--out runs/{folder.name}", value["command"])
+        rows = [Row.from_dict(row) for row in value["rows"]]
+        write_json(destination / folder.name / "results.json", value)
+        write_text(destination / folder.name / "accuracy.svg", accuracy_plot(rows))
+        parts.append(f"### {folder.name}\n\n{summary(rows)}")
     (destination / "summary.md").write_text("\n".join(parts))
 
 

@@ -27,7 +27,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     _dense_band(axes, rows)
     for i, label in enumerate(labels):
         points = [(sparsities.index(row.sparsity), row) for row in rows if row.label == label and row.sparsity]
-        shift = (i - (len(labels) - 1) / 2) * min(0.09, 0.6 / max(1, len(labels)))
+        shift = (i - (len(labels) - 1) / 2) * min(0.05, 0.3 / max(1, len(labels)))
         axes.errorbar(
             [x + shift for x, _ in points],
             [row.accuracy for _, row in points],
