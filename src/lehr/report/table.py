@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.table import Table
 
@@ -47,7 +48,9 @@ def terminal_table(rows: Sequence[Row], title: str) -> Table:
     """For Rich; the best accuracy at each sparsity is bold."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("sparsity", "method") else "right", no_wrap=True)
+        # Only the method's name may wrap where the screen is narrow; numbers stay whole.
+        justify: Literal["left", "right"] = "left" if heading in ("sparsity", "method") else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading != "method", overflow="fold")
     winners = best(rows)
     for i, row in enumerate(rows):
         if i and row.sparsity != rows[i - 1].sparsity:
