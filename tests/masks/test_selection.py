@@ -133,7 +133,7 @@ def test_target_patterns_are_those_of_peft():
         ({"scope": "locl"}, "no scope 'locl'"),
         ({"distribution": "ekr"}, "no distribution 'ekr': did you mean 'erk'"),
         ({"distribution": "erk"}, "use scope='layer'"),
-        ({"granularity": "2:4"}, "no granularity '2:4'"),
+        ({"granularity": "2x4"}, "no granularity '2x4'"),
         ({"score": {}}, "the scores lack weight"),
         ({"score": {"weight": torch.ones(1)}}, "the score of weight has shape"),
         ({"score": {"weight": torch.full((1, 4), math.nan)}}, "the score of weight has NaN"),

@@ -30,7 +30,23 @@ ROWS: dict[str, Callable[[Mask], lehr.Method]] = {
         m, steps=STEPS, target="moving", reselect_every=2, schedule="log-density"
     ),
     "temperature-annealing, mean": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS, realise="mean"),
+    "temperature-annealing, filters": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS),
+    "random-annealing, filters, all weights": lambda m: lehr.RandomAnnealing(m, steps=STEPS, all_weights=True),
+    "gradual, blocks": lambda m: lehr.Gradual(m, steps=STEPS, reselect_every=2),
+    "temperature-annealing, 1:2, moving": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS, target="moving"),
 }
+
+SELECTIONS = {
+    "filters": {"sparsity": 0.5, "granularity": "filter"},
+    "blocks": {"sparsity": 0.75, "granularity": "block:2x3", "scope": "layer"},
+    "1:2": {"granularity": "1:2"},
+}
+
+
+def selection(row: str) -> dict[str, object]:
+    """What `lehr.select` is asked for in a row: 90 % by layer, unless the row names a granularity."""
+    return next((options for name, options in SELECTIONS.items() if name in row), {"sparsity": 0.9, "scope": "layer"})
+
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "momentum": lambda n: torch.optim.SGD(n.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01),
@@ -57,10 +73,10 @@ class Net(nn.Module):
 
 
 def build(row: str, optimizer: str = "momentum", seed: int = 0):
-    """A fresh network, its optimizer, and the row's method at 90 % sparsity."""
+    """A fresh network, its optimizer, and the row's method."""
     torch.manual_seed(seed)
     net = Net()
-    return net, OPTIMIZERS[optimizer](net), ROWS[row](lehr.select(net, 0.9, scope="layer"))
+    return net, OPTIMIZERS[optimizer](net), ROWS[row](lehr.select(net, **selection(row)))
 
 
 def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:

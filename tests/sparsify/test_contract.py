@@ -46,8 +46,9 @@ def test_exact_count_and_no_revival(row, optimizer_name):
                     if value.shape == parameter.shape:
                         assert (value[~keep] == 0).all()
             train(net, optimizer, range(step, step + 1))
-    kept = round(0.1 * method.target.size)
+    kept = method.initial.kept
     assert method.target.kept == kept
+    assert method.target.granularities == method.initial.granularities
     assert sum(int((net.get_parameter(name) != 0).sum()) for name in method.target) == kept
     # Outside the block the network is an ordinary one: nothing is left to strip.
     assert type(net) is Net

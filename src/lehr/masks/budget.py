@@ -51,16 +51,24 @@ def largest_remainder(shares: Mapping[str, float], total: int, caps: Mapping[str
     return counts
 
 
-def uniform(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, float]:
-    """The same density everywhere: share ``(1 - s) N_l``.
+def uniform(
+    shapes: Mapping[str, Sequence[int]], sparsity: float, sizes: Mapping[str, int] | None = None
+) -> dict[str, float]:
+    """The same density everywhere: share ``(1 - s) N_l``, with N_l granules in layer l (default: weights).
 
     >>> uniform({"w": (4, 5)}, 0.5)
     {'w': 10.0}
     """
-    return {name: (1.0 - sparsity) * prod(shape) for name, shape in shapes.items()}
+    return {name: (1.0 - sparsity) * n for name, n in _sizes(shapes, sizes).items()}
 
 
-def erk(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, float]:
+def _sizes(shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int] | None) -> dict[str, int]:
+    return {name: prod(shape) if sizes is None else sizes[name] for name, shape in shapes.items()}
+
+
+def erk(
+    shapes: Mapping[str, Sequence[int]], sparsity: float, sizes: Mapping[str, int] | None = None
+) -> dict[str, float]:
     """Erdős-Rényi-kernel shares: density of a layer ``eps * sum(shape) / prod(shape)``, at most 1.
 
     `eps` makes the total ``(1 - s) N``; a layer that would exceed density 1 is dense and the rest
@@ -70,16 +78,16 @@ def erk(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, float
     >>> round(sum(shares.values())), round(shares["small"]), round(shares["large"])
     (1010, 92, 918)
     """
-    sizes = {name: prod(shape) for name, shape in shapes.items()}
-    raw = {name: float(sum(shape)) for name, shape in shapes.items()}
+    counts = _sizes(shapes, sizes)
+    raw = {name: counts[name] * sum(shape) / max(1, prod(shape)) for name, shape in shapes.items()}
     dense: set[str] = set()
     while True:
-        left = (1.0 - sparsity) * sum(sizes.values()) - sum(sizes[name] for name in dense)
+        left = (1.0 - sparsity) * sum(counts.values()) - sum(counts[name] for name in dense)
         weight = sum(raw[name] for name in raw if name not in dense)
         eps = max(left, 0.0) / weight if weight else 0.0
-        full = {name for name in raw if name not in dense and eps * raw[name] > sizes[name]}
+        full = {name for name in raw if name not in dense and eps * raw[name] > counts[name]}
         if not full:
-            return {name: float(sizes[name]) if name in dense else eps * raw[name] for name in raw}
+            return {name: float(counts[name]) if name in dense else eps * raw[name] for name in raw}
         dense |= full
 
 

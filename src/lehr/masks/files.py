@@ -22,7 +22,7 @@ def packed_tensors(mask: Mask) -> tuple[dict[str, np.ndarray], dict[str, list[in
     return packed, {name: list(shape) for name, shape in mask._shapes.items()}
 
 
-def unpack_tensors(packed: dict[str, np.ndarray], shapes_json: object, source: str) -> Mask:
+def unpack_tensors(packed: dict[str, np.ndarray], shapes_json: object, source: str, granularity: object = None) -> Mask:
     """The mask back from what `packed_tensors` gave, every length and padding bit checked."""
     if not isinstance(shapes_json, dict) or shapes_json.keys() != packed.keys():
         raise LehrError(f"{source} is damaged: its list of layers and its tensors disagree")
@@ -35,14 +35,32 @@ def unpack_tensors(packed: dict[str, np.ndarray], shapes_json: object, source: s
         if prod(shape) % 8 and bits[-1] >> (prod(shape) % 8):
             raise LehrError(f"{source} is damaged: the mask of {name} has bits beyond its end")
         shapes[name] = tuple(shape)
-    return Mask._from_packed({name: bits.copy() for name, bits in packed.items()}, shapes)
+    texts = granularity if granularity is not None else {}
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise LehrError(f"{source} is damaged: its granularity is not a text for each layer")
+    try:
+        return Mask._from_packed({name: bits.copy() for name, bits in packed.items()}, shapes, texts)
+    except LehrError as error:
+        raise LehrError(f"{source} is damaged: {error}") from None
+
+
+def granularity_entry(mask: Mask) -> dict[str, dict[str, str]]:
+    """The metadata that says what was chosen as one; nothing for an unstructured mask.
+
+    >>> granularity_entry(Mask({}))
+    {}
+    """
+    texts = {name: text for name, text in mask.granularities.items() if text != "unstructured"}
+    return {"granularity": texts} if texts else {}
 
 
 def save_mask(mask: Mask, path: Path) -> Path:
     """See `Mask.save`."""
     packed, shapes = packed_tensors(mask)
     # One metadata entry: safetensors writes several in an order that changes from process to process.
-    return write_tensors(path, packed, {"lehr": json.dumps({"format": FORMAT, "shapes": shapes})})
+    return write_tensors(
+        path, packed, {"lehr": json.dumps({"format": FORMAT, "shapes": shapes} | granularity_entry(mask))}
+    )
 
 
 def load_mask(path: Path) -> Mask:
@@ -59,4 +77,4 @@ def load_mask(path: Path) -> Mask:
     kind = value.get("format") if isinstance(value, dict) else None
     if kind != FORMAT:
         raise LehrError(f"{path} is not a mask of lehr: its format is {kind!r}, not {FORMAT!r}")
-    return unpack_tensors(packed, value.get("shapes"), str(path))
+    return unpack_tensors(packed, value.get("shapes"), str(path), value.get("granularity"))

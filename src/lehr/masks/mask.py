@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, require
+from lehr.masks.granules import Granules, granules
 from lehr.masks.targets import Modules, named_parameter, placed_like, target_parameters, whole_parameters
 
 Bits = np.ndarray
@@ -39,14 +40,15 @@ class Mask(Mapping[str, Tensor]):
     The bits are held packed (one a weight) and each look-up gives a fresh tensor, so nothing
     done to it changes the mask. ``density = kept / size``, ``sparsity = 1 - density``. Masks
     combine with ``~``, ``&``, ``|`` and ``-``. A mask is never inferred from zeros, unless asked
-    (`Mask.from_zeros`).
+    (`Mask.from_zeros`). A mask knows its granularity, so that methods draw and choose again what it
+    was chosen in; two masks with the same bits are equal whatever theirs is.
 
     >>> m = Mask({"w": torch.tensor([[True, False], [False, False]])})
     >>> m.density, (~m).kept, (m & ~m).kept, m == Mask.load(m.save("/tmp/_doc.mask"))
     (0.25, 3, 0, True)
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], granularity: str | Mapping[str, str] = "unstructured") -> None:
         for name, tensor in tensors.items():
             require(isinstance(name, str), f"a mask's name is {name!r}: give parameter names as strings")
             require(
@@ -54,18 +56,29 @@ class Mask(Mapping[str, Tensor]):
                 f"the mask of {name} is {getattr(tensor, 'dtype', type(tensor).__name__)}: give a bool tensor",
             )
         packed = {name: _pack(tensor) for name, tensor in tensors.items()}
-        self._fill(packed, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        texts = granularity if isinstance(granularity, Mapping) else dict.fromkeys(tensors, granularity)
+        self._fill(packed, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, texts)
 
-    def _fill(self, packed: dict[str, Bits], shapes: dict[str, tuple[int, ...]]) -> None:
+    def _fill(
+        self, packed: dict[str, Bits], shapes: dict[str, tuple[int, ...]], granularity: Mapping[str, str] | None
+    ) -> None:
         for bits in packed.values():
             bits.flags.writeable = False
         self._packed, self._shapes = packed, shapes
+        self._granularity = {name: (granularity or {}).get(name, "unstructured") for name in packed}
+        for name, text in self._granularity.items():
+            granules(text, name, shapes[name])  # raises where it does not fit
         self._kept = {name: int(np.bitwise_count(bits).sum()) for name, bits in packed.items()}
 
     @classmethod
-    def _from_packed(cls, packed: dict[str, Bits], shapes: dict[str, tuple[int, ...]]) -> Mask:
+    def _from_packed(
+        cls,
+        packed: dict[str, Bits],
+        shapes: dict[str, tuple[int, ...]],
+        granularity: Mapping[str, str] | None = None,
+    ) -> Mask:
         mask = cls.__new__(cls)
-        mask._fill(packed, shapes)
+        mask._fill(packed, shapes, granularity)
         return mask
 
     # -- making one ---------------------------------------------------------------------------
@@ -117,10 +130,31 @@ class Mask(Mapping[str, Tensor]):
         return int(self.digest, 16)
 
     def __repr__(self) -> str:
-        return f"Mask({self.kept:,} of {self.size:,} weights in {len(self)} layers, {100 * self.sparsity:.4g} % sparse)"
+        kind = "" if self.granularity == "unstructured" else f", {self.granularity}"
+        return f"Mask({self.kept:,} of {self.size:,} weights in {len(self)} layers, {100 * self.sparsity:.4g} % sparse{kind})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Mask._from_packed, (self._packed, self._shapes)
+        return Mask._from_packed, (self._packed, self._shapes, self._granularity)
+
+    # -- granules -----------------------------------------------------------------------------
+    @property
+    def granularity(self) -> str:
+        """What was chosen as one, such as ``2:4`` or ``filter``; ``mixed`` where layers differ.
+
+        >>> Mask({"w": torch.tensor([[True, True], [False, False]])}, "filter").granularity
+        'filter'
+        """
+        kinds = {text.partition(":")[0] if text.startswith("head") else text for text in self._granularity.values()}
+        return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "unstructured"
+
+    @property
+    def granularities(self) -> dict[str, str]:
+        """The granularity of each parameter, by name."""
+        return dict(self._granularity)
+
+    def granules(self, name: str) -> Granules:
+        """How the weights of one parameter group."""
+        return granules(self._granularity[name], name, self._shapes[name])
 
     # -- counts -------------------------------------------------------------------------------
     @property
@@ -157,7 +191,9 @@ class Mask(Mapping[str, Tensor]):
 
     # -- algebra ------------------------------------------------------------------------------
     def __invert__(self) -> Mask:
-        return Mask({name: ~tensor for name, tensor in self.items()})
+        # The complement of 1:4 is 3:4; other granules stay whole.
+        texts = {name: _complement(text) for name, text in self._granularity.items()}
+        return Mask({name: ~tensor for name, tensor in self.items()}, texts)
 
     def __and__(self, other: Mask) -> Mask:
         return self._combine(other, np.bitwise_and)
@@ -171,7 +207,10 @@ class Mask(Mapping[str, Tensor]):
     def _combine(self, other: Mask, operation: np.ufunc) -> Mask:
         self._check_same_layers(other)
         packed = {name: operation(bits, other._packed[name]) for name, bits in self._packed.items()}
-        return Mask._from_packed(packed, self._shapes)
+        agree = self._granularity == other._granularity and not any(
+            self.granules(name).n for name in self
+        )  # two 2:4 masks do not make a third
+        return Mask._from_packed(packed, self._shapes, self._granularity if agree else None)
 
     def hamming(self, other: Mask) -> int:
         """The number of weights on which two masks differ: ``|m xor n|``.
@@ -238,6 +277,13 @@ class Mask(Mapping[str, Tensor]):
         from lehr.masks.files import load_mask
 
         return load_mask(Path(path))
+
+
+def _complement(text: str) -> str:
+    n, colon, m = text.partition(":")
+    if not (colon and n.isdigit()):
+        return text
+    return f"{int(m) - int(n)}:{m}" if n != m else "unstructured"
 
 
 def _pack(tensor: Tensor) -> Bits:

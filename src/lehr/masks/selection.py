@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from lehr.base.draws import Purpose, Stream
 from lehr.base.errors import LehrError, check_fraction, unknown
-from lehr.masks import budget, patterns
+from lehr.masks import budget
+from lehr.masks.choice import Cuts, best_n_of_m, fold_all, fold_groups, keep_best, spread_groups
+from lehr.masks.granules import check_granularity, granules, n_of_m_sparsity
+from lehr.masks.heads import head_granularity
 from lehr.masks.mask import Mask
 from lehr.masks.targets import Modules, target_parameters, whole_parameters
-from lehr.masks.topk import top_k
 from lehr.scores import Score, scores
 
 Scope = Literal["global", "layer"]
@@ -22,7 +23,7 @@ Distribution = Literal["uniform", "erk"]
 
 def select(
     model: nn.Module,
-    sparsity: float,
+    sparsity: float | None = None,
     *,
     score: str | Score | Mapping[str, Tensor] = "magnitude",
     scope: Scope = "global",
@@ -34,32 +35,39 @@ def select(
     seed: int = 0,
     allow_empty_layers: bool = False,
 ) -> Mask:
-    """Choose the most important ``round((1 - sparsity) N)`` of N weights; the model is untouched.
+    """Choose the most important ``round((1 - sparsity) N)`` of N granules; the model is untouched.
+
+    A granule is what `granularity` says: a weight, a block, a filter, a head. Its importance is the mean
+    over its weights.
 
     Args:
-        model: any network; by default every Linear and Conv weight counts, the head included.
-        sparsity: fraction in [0, 1) of the N target weights to leave out.
+        model: any network; by default every Linear and Conv weight counts, the head included (with
+            ``filter`` the last layer is left out, whose outputs are the network's own).
+        sparsity: fraction in [0, 1) of the N granules to leave out; with N:M None, or ``1 - N/M``.
         score: importance: a name (``magnitude``, ``random``), a function as in `lehr.scores`, or
             ready tensors by parameter name.
         scope: ``"global"`` ranks all weights together; ``"layer"`` ranks within each layer, which
             keeps the share that `distribution` gives it.
         distribution: with ``scope="layer"``: ``"uniform"`` or ``"erk"``.
-        granularity: what is chosen as one.
+        granularity: what is chosen as one: ``"unstructured"``, ``"2:4"`` (2 kept of every 4 along the
+            input, any N and M), ``"block:4x1"`` (outputs x inputs), ``"filter"`` (or ``"neuron"``),
+            ``"head"`` (of attention modules; nothing else is then covered).
         within: a former mask; only its weights can be chosen. A score of 0 never means "already pruned".
         target_modules, exclude_modules: which modules, as in PEFT.
         seed: decides ties and the random score.
         allow_empty_layers: otherwise a layer left without a weight is refused by name.
 
     Raises:
-        LehrError: sparsity out of range, unknown names, NaN weights or scores, an emptied layer, or
-            more weights asked for than `within` has.
+        LehrError: sparsity out of range, unknown names, NaN weights or scores, an emptied layer, shapes
+            that do not divide into granules, or more granules asked for than `within` has.
 
     >>> net = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 2))
     >>> mask = select(net, 0.9)
     >>> mask.kept, list(mask)
     (12, ['0.weight', '1.weight'])
     """
-    check_fraction("sparsity", sparsity)
+    granularity = check_granularity(granularity)
+    sparsity = given_sparsity(sparsity, granularity)
     if scope not in ("global", "layer"):
         raise unknown("scope", scope, ["global", "layer"])
     if distribution not in budget.DISTRIBUTIONS:
@@ -68,8 +76,12 @@ def select(
         raise LehrError(
             f"distribution is {distribution!r} and scope 'global', which ranks all layers together: use scope='layer'"
         )
-    pattern = patterns.parse(granularity)
     names = list(target_parameters(model, target_modules, exclude_modules))
+    if granularity == "filter" and target_modules is None and len(names) > 1:
+        last = list(target_parameters(model))[-1]
+        names = [name for name in names if name != last]
+    texts = head_granularity(model, names) if granularity == "head" else dict.fromkeys(names, granularity)
+    names = [name for name in names if name in texts]
     if within is not None:
         within.check(model)
         names = [name for name in names if name in within]
@@ -80,10 +92,16 @@ def select(
     weights = whole_parameters(model, names)
     importance = _importance(model, weights, score, seed)
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    folded = {name: pattern.fold(tensor) for name, tensor in importance.items()}
-    allowed = {name: None if within is None else pattern.fold(within[name]) for name in names}
-    kept = _choose(folded, allowed, shapes, sparsity, scope, distribution, seed)
-    mask = Mask({name: pattern.unfold(kept[name], shapes[name]) for name in names})
+    cuts = {name: granules(texts[name], name, shapes[name]) for name in names}
+    scored = fold_groups(importance, cuts)
+    allowed: dict[str, Tensor | None] = dict.fromkeys(scored)
+    if within is not None:
+        allowed |= fold_all({name: within[name] for name in names}, cuts)
+    if any(cut.n for cut in cuts.values()):
+        kept = best_n_of_m(scored, allowed, cuts, seed)
+    else:
+        kept = _choose(scored, allowed, _shapes_of_groups(cuts, shapes), sparsity, scope, distribution, seed)
+    mask = Mask(spread_groups(kept, cuts, shapes), texts)
     empty = [row.name for row in mask.layers() if not row.kept]
     if empty and not allow_empty_layers:
         raise LehrError(
@@ -91,6 +109,33 @@ def select(
             "lower it, use scope='layer', or pass allow_empty_layers=True"
         )
     return mask
+
+
+def given_sparsity(sparsity: float | None, granularity: str) -> float:
+    """The sparsity, which an N:M granularity brings along.
+
+    >>> given_sparsity(None, "2:4")
+    0.5
+    """
+    own = n_of_m_sparsity(granularity)
+    if sparsity is None:
+        if own is None:
+            raise LehrError("sparsity is missing: give a fraction in [0, 1), such as 0.9")
+        return own
+    check_fraction("sparsity", sparsity)
+    if own is not None and abs(own - sparsity) > 1e-9:
+        raise LehrError(
+            f"sparsity is {sparsity:g} and the granularity {granularity} is {own:g} sparse by itself: leave it out"
+        )
+    return float(sparsity)
+
+
+def _shapes_of_groups(cuts: Cuts, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shape that a distribution by layer goes by: of the first parameter of each group."""
+    result: dict[str, tuple[int, ...]] = {}
+    for name, cut in cuts.items():
+        result.setdefault(cut.group, shapes[name])
+    return result
 
 
 def _importance(
@@ -129,43 +174,13 @@ def _choose(
     caps = {name: size if (a := allowed[name]) is None else int(a.sum()) for name, size in sizes.items()}
     total = budget.total_kept(sparsity, sum(sizes.values()))
     if total > sum(caps.values()):
+        what = "weights" if sizes == {name: prod(shape) for name, shape in shapes.items()} else "granules"
         raise LehrError(
-            f"sparsity {sparsity:g} keeps {total} weights and the mask given as `within` has "
+            f"sparsity {sparsity:g} keeps {total} {what} and the mask given as `within` has "
             f"{sum(caps.values())}: ask for more sparsity"
         )
     if scope == "global":
         return keep_best(scored, allowed, total, seed)
-    shares = budget.DISTRIBUTIONS[distribution](shapes, sparsity)
+    shares = budget.DISTRIBUTIONS[distribution](shapes, sparsity, sizes)
     counts = budget.largest_remainder(shares, total, caps)
     return {name: keep_best({name: scored[name]}, {name: allowed[name]}, counts[name], seed)[name] for name in scored}
-
-
-def keep_best(
-    scored: Mapping[str, Tensor], allowed: Mapping[str, Tensor | None], total: int, seed: int
-) -> dict[str, Tensor]:
-    """The `total` best granules of all layers together: one bool a granule by layer.
-
-    `scored` holds 1-d importance by layer, `allowed` 1-d bool or None (all) of the granules that may
-    be chosen.
-
-    >>> one, two = torch.tensor([1.0, 5.0]), torch.tensor([3.0])
-    >>> {k: v.tolist() for k, v in keep_best({"a": one, "b": two}, {"a": None, "b": None}, 2, 0).items()}
-    {'a': [False, True], 'b': [True]}
-    """
-    stream = Stream(seed, "+".join(scored), Purpose.TIE)
-    masks = {
-        name: torch.ones_like(t, dtype=torch.bool) if (a := allowed[name]) is None else a.to(t.device)
-        for name, t in scored.items()
-    }
-    pool = torch.cat(
-        [scored[name][masks[name]].to(torch.promote_types(scored[name].dtype, torch.float32)).cpu() for name in scored]
-    )
-    chosen = top_k(pool, total, stream)
-    kept, start = {}, 0
-    for name, candidate in masks.items():
-        count = int(candidate.sum())
-        layer = torch.zeros_like(candidate, device="cpu")
-        layer[candidate.cpu()] = chosen[start : start + count]
-        kept[name] = layer
-        start += count
-    return kept

@@ -21,7 +21,7 @@ from torch import Tensor
 from lehr.base.errors import LehrError
 from lehr.base.files import read_json_text, write_tensors
 from lehr.masks import Mask
-from lehr.masks.files import packed_tensors, unpack_tensors
+from lehr.masks.files import granularity_entry, packed_tensors, unpack_tensors
 
 FORMAT = "lehr-checkpoint-1"
 
@@ -57,9 +57,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     attachment = None
     if checkpoint.attachment is not None:
         method = dict(checkpoint.attachment["method"])
-        packed, shapes = packed_tensors(method.pop("target"))
+        target: Mask = method.pop("target")
+        packed, shapes = packed_tensors(target)
         tensors |= {f"target/{name}": bits for name, bits in packed.items()}
-        attachment = {**checkpoint.attachment, "method": method, "shapes": shapes}
+        attachment = {**checkpoint.attachment, "method": method, "shapes": shapes} | granularity_entry(target)
     state = {
         "settings": checkpoint.settings,
         "position": dict(checkpoint.position),
@@ -101,8 +102,8 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     attachment = state["attachment"]
     if attachment is not None:
         packed = {name: tensor.numpy() for name, tensor in groups["target"].items()}
-        target: Mask = unpack_tensors(packed, attachment.pop("shapes"), str(path))
-        attachment["method"]["target"] = target
+        shapes, texts = attachment.pop("shapes"), attachment.pop("granularity", None)
+        attachment["method"]["target"] = unpack_tensors(packed, shapes, str(path), texts)
     return Checkpoint(
         settings=settings,
         position=state["position"],

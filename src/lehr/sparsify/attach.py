@@ -89,7 +89,8 @@ class Attachment:
 
     def _slot(self, name: str) -> Slot:
         prefix, _, attribute = name.rpartition(".")
-        return Slot(self.model.get_submodule(prefix), attribute, name, self._backward_seen)
+        granules = self.method.target.granules(name)
+        return Slot(self.model.get_submodule(prefix), attribute, name, granules, self._backward_seen)
 
     # -- what a user may ask ------------------------------------------------------------------
     @property

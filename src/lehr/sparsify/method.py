@@ -14,7 +14,8 @@ from lehr.base.errors import LehrError, require, unknown
 from lehr.base.registry import Registry
 from lehr.masks import Mask
 from lehr.masks.budget import round_half_up
-from lehr.masks.selection import Scope, keep_best
+from lehr.masks.choice import best_n_of_m, fold_all, fold_groups, keep_best, spread_groups
+from lehr.masks.selection import Scope
 from lehr.sparsify.chance import Chance
 from lehr.sparsify.part import Part
 
@@ -137,35 +138,55 @@ class Method(ABC):
 def select_by_magnitude(
     weights: Mapping[str, Tensor], like: Mask, density: float, scope: Scope, always: Mask | None, seed: int
 ) -> Mask:
-    """A mask of the given density by ``|w|``, with at least one weight a layer, over the layers of `like`.
+    """A mask of the given density by ``|w|``, in the granules of `like`, with at least one granule a layer.
 
-    `always` lists weights that are in whatever their magnitude. With ``scope="layer"`` layer l keeps
-    ``k_l + (N_l - k_l) (density - d) / (1 - d)`` weights, where `like` has ``k_l`` of ``N_l`` and density d.
+    `always` lists weights that are in whatever their magnitude; with N:M the best N of every M are. Where `like`
+    has k of N granules and density d, ``k + (N - k) (density - d) / (1 - d)`` are kept: in all with
+    ``scope="global"``, in each layer with ``"layer"``.
 
     >>> like = Mask({"w": torch.tensor([True, False, False])})
     >>> select_by_magnitude({"w": torch.tensor([1.0, -9.0, 2.0])}, like, 1 / 3, "global", None, 0)["w"].tolist()
     [False, True, False]
     """
-    scored = {}
-    for name in like:
-        score = weights[name].detach().reshape(-1).abs().float()
-        if score.isnan().any():
-            raise LehrError(f"{name} has NaN weights: the target cannot be chosen again, lower the learning rate")
-        best = torch.zeros_like(score, dtype=torch.bool)
-        best[score.argmax()] = True
-        score[best if always is None else always[name].reshape(-1).to(score.device)] = torch.inf
-        scored[name] = score
+    cuts = {name: like.granules(name) for name in like}
+    scored = fold_groups({name: _magnitude(name, weights[name]) for name in like}, cuts)
+    former = fold_all(dict(like), cuts)
     everything: dict[str, Tensor | None] = dict.fromkeys(scored)
+    inside = best_n_of_m(scored, everything, cuts, seed)
+    if always is not None:
+        inside = fold_all(dict(always), cuts)
+    for group, score in scored.items():
+        first = inside.get(group)
+        if first is None:
+            first = torch.zeros_like(score, dtype=torch.bool)
+            first[score.argmax()] = True
+        score[first.to(score.device)] = torch.inf
+    counts = {group: (int(keep.sum()), keep.numel()) for group, keep in former.items()}
     if scope == "global":
-        total = max(round_half_up(density * like.size), len(scored))
+        kept_now, size = (sum(column) for column in zip(*counts.values(), strict=True))
+        total = max(_between(kept_now, size, like.density, density), len(scored))
         kept = keep_best(scored, everything, total, seed)
     else:
-        share = (density - like.density) / (1 - like.density) if like.density < 1 else 0.0
         kept = {}
-        for row in like.layers():
-            count = max(1, round_half_up(row.kept + (row.size - row.kept) * share))
-            kept[row.name] = keep_best({row.name: scored[row.name]}, {row.name: None}, count, seed)[row.name]
-    return Mask({row.name: kept[row.name].reshape(row.shape) for row in like.layers()})
+        for group, (kept_now, size) in counts.items():
+            total = max(1, _between(kept_now, size, like.density, density))
+            kept |= keep_best({group: scored[group]}, {group: None}, total, seed)
+    shapes = {row.name: row.shape for row in like.layers()}
+    return Mask(spread_groups(kept, cuts, shapes), like.granularities)
+
+
+def _between(kept: int, size: int, own: float, density: float) -> int:
+    """``kept + (size - kept) (density - own) / (1 - own)``, half up: `kept` at the density `own`, `size` at 1."""
+    share = (density - own) / (1 - own) if own < 1 else 0.0
+    count = kept + (size - kept) * share if own < 1 else density * size
+    return round_half_up(count + 1e-9)  # rounding of the share must not show
+
+
+def _magnitude(name: str, weight: Tensor) -> Tensor:
+    score = weight.detach().abs().float()
+    if score.isnan().any():
+        raise LehrError(f"{name} has NaN weights: the target cannot be chosen again, lower the learning rate")
+    return score
 
 
 methods: Registry[Callable[..., Method]] = Registry("method")

@@ -66,13 +66,10 @@ class Passes:
         self.turn += 1
 
     def _sample(self, slot: Slot, chance: Chance, seed: int, step: int) -> torch.Tensor:
-        stream = Stream(seed, slot.name, Purpose.MASK, step, self.turn, self.rank or 0)
-        part, device = slot.part, slot.target.device
+        stream = Stream(seed, slot.part.source, Purpose.MASK, step, self.turn, self.rank or 0)
         if isinstance(chance.rest, float) and chance.kept == 1.0:
-            chosen = stream.bernoulli(part.start, chance.rest, part.count)
-            return chosen.reshape(part.shape).to(device).logical_or_(slot.target)
-        probability = chance.probability(slot.target)
-        return stream.bernoulli(part.start, probability.reshape(-1)).reshape(part.shape)
+            return slot.part.bernoulli(stream, chance.rest).to(slot.target.device).logical_or(slot.target)
+        return slot.part.bernoulli(stream, chance.probability(slot.target))
 
     def rest(self) -> None:
         """Bring the values at rest back; what the user changed on weights that take part stays."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.masks.granules import Granules
 from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of
 
 
@@ -26,11 +27,13 @@ class Slot:
     on 235,200 weights: ``mul`` 13 us, ``where`` 262 us).
     """
 
-    def __init__(self, owner: nn.Module, attribute: str, name: str, on_gradient: Callable[[], None]) -> None:
+    def __init__(
+        self, owner: nn.Module, attribute: str, name: str, granules: Granules, on_gradient: Callable[[], None]
+    ) -> None:
         self.owner, self.attribute, self.name = owner, attribute, name
         self.on_gradient = on_gradient
         self.home = self.parameter  # the one that the optimizer moves
-        self.part = Part.of(name, self.parameter)
+        self.part = Part.of(name, self.parameter, granules)
         self.target = torch.ones(self.part.shape, dtype=torch.bool, device=self.local.device)
         self.inside = torch.ones_like(self.target, dtype=self.local.dtype)  # the target as 0.0 and 1.0
         self.factor = self.inside

@@ -1,4 +1,4 @@
-"""Random annealing: every weight starts with a chance of its own."""
+"""Random annealing: every weight, or granule, starts with a chance of its own."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RandomAnnealing(Method):
     def _initial(self, part: Part) -> Tensor:
         cached = self._cache.get(part.name)
         if cached is None or cached.shape != part.shape:
-            cached = self._cache[part.name] = part.uniform(Stream(self.seed, part.name, Purpose.INITIAL))
+            cached = self._cache[part.name] = part.uniform(Stream(self.seed, part.source, Purpose.INITIAL))
         return cached
 
 
