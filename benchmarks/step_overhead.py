@@ -70,7 +70,7 @@ def with_bernoulli(net: nn.Module) -> None:
 def stepper(model: str, images: torch.Tensor, labels: torch.Tensor, variant: str, bf16: bool) -> Callable[[], float]:
     """A function that takes one training step and returns its seconds."""
     torch.manual_seed(0)
-    net = create(model, 10, tuple(images.shape[1:]))
+    net = create(model, num_classes=10, input_shape=tuple(images.shape[1:]))
     {"prune": with_prune, "bernoulli": with_bernoulli}.get(variant, dense)(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
     if variant.startswith("lehr"):

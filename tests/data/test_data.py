@@ -10,17 +10,17 @@ from torch import Tensor
 from lehr import LehrError
 from lehr.base.draws import Purpose, Stream
 from lehr.data import Batches, Dataset, Split, evaluation_batches, load
-from lehr.data.batches import crop_and_flip, normalise
+from lehr.data.images import Pixels, crop_and_flip
 
-load_module = import_module("lehr.data.load")
+sources = import_module("lehr.data.sources").sources
 
 
 def test_digits_split_without_overlap():
     data = load("digits")
     assert (len(data.train), len(data.validation), len(data.test)) == (1257, 180, 360)
-    parts = [{image.numpy().tobytes() for image in s.images} for s in (data.train, data.validation, data.test)]
+    parts = [{image.numpy().tobytes() for image in s.inputs} for s in (data.train, data.validation, data.test)]
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts)) == 1797
-    assert load("digits").train.labels.equal(data.train.labels)
+    assert load("digits").train.targets.equal(data.train.targets)
     assert len(load("digits", limit=100).train) == 100
 
 
@@ -37,18 +37,18 @@ def test_real_images_come_whole_and_in_order(real_data, name, sizes, shape, test
     data = load(name)
     assert (len(data.train), len(data.validation), len(data.test)) == sizes
     assert data.input_shape == shape
-    assert data.test.labels[:5].tolist() == test_labels
-    assert data.train.labels.bincount().min() > 4000
-    assert data.train.images.dtype == torch.uint8
+    assert data.test.targets[:5].tolist() == test_labels
+    assert data.train.targets.bincount().min() > 4000
+    assert data.train.inputs.dtype == torch.uint8
     again = load(name)  # from the cache this time
-    assert again.test.images.equal(data.test.images)
-    assert again.train.labels.equal(data.train.labels)
+    assert again.test.inputs.equal(data.test.inputs)
+    assert again.train.targets.equal(data.train.targets)
 
 
 @pytest.mark.data
 def test_mnist_pixels_are_the_published_ones(real_data):
     """The idx file of the test images, rebuilt: its SHA-256 follows from the published archive."""
-    images = load("mnist").test.images
+    images = load("mnist").test.inputs
     header = b"".join(n.to_bytes(4, "big") for n in (2051, 10_000, 28, 28))
     digest = hashlib.sha256(header + images.numpy().tobytes()).hexdigest()
     assert digest == "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
@@ -57,7 +57,8 @@ def test_mnist_pixels_are_the_published_ones(real_data):
 def make(n: int = 50, augment: bool = False, size: int = 6) -> Dataset:
     images = torch.randint(0, 256, (n, 2, size, size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     split = Split(images, torch.arange(n))
-    return Dataset("made", split, split, split, n, (10.0, 20.0), (2.0, 4.0), augment)
+    prepare = Pixels((10.0, 20.0), (2.0, 4.0), augment)
+    return Dataset("made", "image-classification", split, split, split, n, (2, size, size), prepare)
 
 
 def test_each_epoch_sees_each_example_once_in_a_new_order():
@@ -97,21 +98,21 @@ def reference_crop(image: Tensor, top: int, left: int, mirror: bool) -> Tensor:
 def test_crops_and_flips_are_windows_of_the_padded_image():
     data = make(40)
     stream = Stream(0, "a", Purpose.AUGMENT)
-    out = crop_and_flip(data.train.images, stream)
+    out = crop_and_flip(data.train.inputs, stream)
     numbers = stream.bits(0, 120).astype(int).reshape(40, 3)
     places = set()
-    for image, result, (a, b, c) in zip(data.train.images, out, numbers, strict=True):
+    for image, result, (a, b, c) in zip(data.train.inputs, out, numbers, strict=True):
         top, left, mirror = a * 9 >> 16, b * 9 >> 16, c >= 32768
         places.add((top, left, mirror))
         assert result.equal(reference_crop(image, top, left, mirror))
     assert len(places) > 30
-    assert out.shape == data.train.images.shape
+    assert out.shape == data.train.inputs.shape
 
 
 def test_normalising_is_by_channel():
     data = make(1)
     x = torch.full((1, 2, 6, 6), 30, dtype=torch.uint8)
-    y = normalise(x, data)
+    y = data.prepare.judged(x)
     assert y[0, 0].unique().tolist() == [10.0]
     assert y[0, 1].unique().tolist() == [2.5]
     assert torch.cat([y for _, y in evaluation_batches(make(25).test, data, 10)]).tolist() == list(range(25))
@@ -153,11 +154,11 @@ def test_a_damaged_cache_is_made_again(monkeypatch, tmp_path):
     write_tiny_mnist(tmp_path / "data" / "mnist")
     monkeypatch.setenv("LEHR_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "cache"))
-    source = load_module.sources["mnist"]
-    monkeypatch.setitem(load_module.sources._things, "mnist", replace(source, validation=5))
+    source = sources["mnist"]
+    monkeypatch.setitem(sources._things, "mnist", replace(source, validation=5))
     first = load("mnist")
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:1000])
-    assert load("mnist").test.images.equal(first.test.images)
+    assert load("mnist").test.inputs.equal(first.test.inputs)
     (tmp_path / "data" / "mnist" / "train.parquet").unlink()
-    assert load("mnist").train.images.equal(first.train.images), "the second time comes from the cache"
+    assert load("mnist").train.inputs.equal(first.train.inputs), "the second time comes from the cache"

@@ -124,7 +124,7 @@ def test_by_layer_each_keeps_its_share():
         (lambda: lehr.Gradual(MASK, steps=4).load_state_dict({"method": "one-shot"}), "they must agree"),
         (
             lambda: lehr.Gradual(MASK, steps=4).load_state_dict(
-                {"method": "gradual", "steps": 4, "target": Mask({"v": M})}
+                {"method": "gradual", "steps": 4, "target": Mask({"v": M}).state_dict()}
             ),
             "covers other layers",
         ),

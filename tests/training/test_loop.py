@@ -24,7 +24,7 @@ def settings(**values) -> TrainSettings:
 
 def network(name: str = "lenet_300_100", seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return models.create(name, 10, DIGITS.input_shape)
+    return models.create(name, **DIGITS.sizes)
 
 
 def run(tmp_path, options: TrainSettings, model: nn.Module, **more):
@@ -186,11 +186,9 @@ def test_evaluation_by_hand():
 
     model = network()
     scores = evaluate(model, DIGITS.test, DIGITS)
-    from lehr.data.batches import normalise
-
     with torch.no_grad():
-        logits = model(normalise(DIGITS.test.images, DIGITS))
-    labels = DIGITS.test.labels
+        logits = model(DIGITS.prepare.judged(DIGITS.test.inputs))
+    labels = DIGITS.test.targets
     metric = MulticlassAccuracy(10, average="micro")
     assert scores.accuracy == pytest.approx(float(metric(logits, labels)))
     nll = -logits.double().log_softmax(1)[torch.arange(360), labels].mean()

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     TIE = 3  # the order among equal scores
     SHUFFLE = 4  # the order of the data
     AUGMENT = 5  # crops and flips
+    CORRUPT = 6  # corrupted copies of images
 
 
 @dataclass(frozen=True)

@@ -15,31 +15,65 @@ from lehr.cli import options, screen
 def compare(
     data: options.Data,
     model: options.Model,
-    sparsity: Annotated[str, typer.Option(help="One or several, such as 0.9,0.98.")] = "0.9,0.98",
+    limit: options.Limit = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    context: options.Context = None,
+    sparsity: Annotated[
+        str | None,
+        typer.Option(
+            help="One or several, such as 0.9,0.98 (the default); N:M brings its own.", rich_help_panel=options.MASK
+        ),
+    ] = None,
+    granularity: options.Granularity = "unstructured",
+    score: options.Score = "magnitude",
+    scope: options.Scope = "global",
+    distribution: options.Distribution = "uniform",
+    target_modules: options.TargetModules = None,
+    exclude_modules: options.ExcludeModules = None,
     methods: Annotated[
         str,
-        typer.Option(help="Separated by commas; options after colons: temperature-annealing:target=moving:tau=1."),
+        typer.Option(
+            help="Separated by commas; options after colons: temperature-annealing:target=moving:tau=1.",
+            rich_help_panel=options.PATH,
+        ),
     ] = "one-shot,gradual,random-annealing,temperature-annealing",
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, 2, ...")] = 3,
-    epochs: Annotated[int, typer.Option(help="For the dense parents.")] = 20,
-    tune_epochs: Annotated[int, typer.Option(help="For every tuned row.")] = 20,
+    anneal: Annotated[
+        str, typer.Option(help="Length of the phase: 0.5 of the run, 500it, 2ep.", rich_help_panel=options.PATH)
+    ] = "0.5",
+    epochs: Annotated[int, typer.Option(help="For the dense parents.", rich_help_panel=options.TRAINING)] = 20,
+    tune_epochs: Annotated[int, typer.Option(help="For every tuned row.", rich_help_panel=options.TRAINING)] = 20,
     lr: options.Rate = 0.1,
-    tune_lrs: Annotated[str, typer.Option(help="Menu of tuning rates; validation chooses for each row.")] = "0.1",
-    lr_seeds: Annotated[int | None, typer.Option(help="Try the menu on the first seeds only (default: all).")] = None,
+    tune_lrs: Annotated[
+        str,
+        typer.Option(help="Menu of tuning rates; validation chooses for each row.", rich_help_panel=options.TRAINING),
+    ] = "0.1",
+    lr_seeds: Annotated[
+        int | None,
+        typer.Option(help="Try the menu on the first seeds only (default: all).", rich_help_panel=options.TRAINING),
+    ] = None,
     schedule: options.Schedule = "one-cycle",
     tune_schedule: options.Schedule = "one-cycle",
-    anneal: Annotated[str, typer.Option(help="Length of the annealing phase: 0.5 of the run, 500it, 2ep.")] = "0.5",
-    score: Annotated[str, typer.Option(help="magnitude or random.")] = "magnitude",
-    batch_size: options.BatchSize = 128,
-    optimizer: options.Optimizer = "sgd",
-    weight_decay: options.WeightDecay = 5e-4,
-    precision: options.Precision = "auto",
+    optimizer: options.Optimizer = None,
+    batch_size: options.BatchSize = None,
+    momentum: options.Momentum = None,
+    weight_decay: options.WeightDecay = None,
+    distill: options.Distill = 0.0,
+    distill_temperature: options.DistillTemperature = 2.0,
+    average: options.Average = 0.0,
+    bn_batches: options.BnBatches = None,
+    precision: options.Precision = None,
+    seeds: Annotated[int, typer.Option(help="How many: 0, 1, 2, ...", rich_help_panel=options.RUN)] = 3,
     threads: options.Threads = 0,
-    limit: options.Limit = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the runs (default: one below runs/ named by the settings).")
+        Path | None,
+        typer.Option(
+            help="Folder for the runs (default: one below runs/ named by the settings).", rich_help_panel=options.RUN
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at a time, each in a process of its own.", rich_help_panel=options.RUN)
+    ] = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,17 +81,20 @@ def compare(
 
     Example: `lehr compare --data digits --model lenet5 --sparsity 0.9,0.98 --seeds 3 --out runs/compare`
     """
+    arguments = dict(locals())
+    from lehr.masks.granules import n_of_m_sparsity
     from lehr.recipes.compare import CompareSettings
     from lehr.runs.settings import validated
 
-    values = {
-        "data": data, "model": model, "sparsities": options.numbers(sparsity, "sparsity"),
-        "methods": tuple(word.strip() for word in methods.split(",")), "seeds": tuple(range(seeds)), "epochs": epochs,
-        "tune_epochs": tune_epochs, "lr": lr, "tune_lrs": options.numbers(tune_lrs, "tune-lrs"), "lr_seeds": lr_seeds, "schedule": schedule,
-        "tune_schedule": tune_schedule, "anneal": anneal, "score": score, "batch_size": batch_size,
-        "optimizer": optimizer, "weight_decay": weight_decay, "precision": precision, "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
-        "limit": limit,
-    }  # fmt: skip
+    own = n_of_m_sparsity(granularity)
+    default = "0.9,0.98" if own is None else f"{own!r}"
+    values = options.chosen(arguments, CompareSettings.model_fields) | {
+        "sparsities": options.numbers(sparsity or default, "sparsity"),
+        "methods": tuple(word.strip() for word in methods.split(",")),
+        "seeds": tuple(range(seeds)),
+        "tune_lrs": options.numbers(tune_lrs, "tune-lrs"),
+        "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
+    }
     settings = validated(CompareSettings, values)
     run(settings, out or settings.folder, jobs=jobs, as_json=as_json, quiet=quiet)
 

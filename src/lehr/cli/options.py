@@ -2,31 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lehr.base.errors import LehrError
 
-Data = Annotated[str, typer.Option(help="digits, mnist, fashion_mnist or cifar10.")]
-Model = Annotated[str, typer.Option(help="A built-in network, or path/to/file.py:factory.")]
-Seed = Annotated[int, typer.Option(help="Of initialisation, data order and draws.")]
-BatchSize = Annotated[int, typer.Option(help="Examples in a batch.")]
-Rate = Annotated[float, typer.Option("--lr", help="Peak learning rate.")]
-Schedule = Annotated[str, typer.Option(help="constant, one-cycle, multistep, cosine or linear (to zero).")]
-Optimizer = Annotated[str, typer.Option(help="sgd (Nesterov), adam or adamw.")]
-Momentum = Annotated[float, typer.Option(help="SGD's momentum, Adam's beta1.")]
-WeightDecay = Annotated[float, typer.Option(help="Of matrices and filters; biases and norms have none.")]
-Accumulate = Annotated[int, typer.Option(help="Batches to an optimizer step.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16 (autocast).")]
-Threads = Annotated[int, typer.Option(help="Threads of one run; 0 is all cores. Same bits need the same number.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training set.")]
-Limit = Annotated[int | None, typer.Option(help="Train on the first examples only, for a quick look.")]
-Out = Annotated[Path, typer.Option(help="Folder for the run; new or empty.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+DATA, MASK, PATH, TRAINING, RUN = "Data and network", "Mask", "Annealing", "Training", "Run"
+
+
+def _option(panel: str, *names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
+# -- data and network -------------------------------------------------------------------------
+DATA_HELP = (
+    "digits, mnist, fashion_mnist, cifar10, cifar100, sst2, tiny_shakespeare, hub:owner/name, a folder of images, "
+    "or a text file."
+)
+MODEL_HELP = "A built-in network, or path/to/file.py:factory."
+Data = Annotated[str, _option(DATA, help=DATA_HELP)]
+Model = Annotated[str, _option(DATA, help=MODEL_HELP)]
+AnyData = Annotated[str | None, _option(DATA, "--data", help=f"{DATA_HELP} Default: the parent's.")]
+AnyModel = Annotated[str | None, _option(DATA, "--model", help=f"{MODEL_HELP} Default: the parent's.")]
+From = Annotated[
+    Path,
+    _option(DATA, "--from", help="The run to start from, or your weights (.safetensors, .pt; with --model, --data)."),
+]
+Limit = Annotated[int | None, _option(DATA, help="Train on the first examples only, for a quick look.")]
+ImageSize = Annotated[int | None, _option(DATA, help="Scale images to so many pixels a side.")]
+Augment = Annotated[
+    bool | None, _option(DATA, "--augment/--no-augment", help="Crop and flip training images (default: as is usual).")
+]
+Context = Annotated[int | None, _option(DATA, help="Characters that a language model sees at once (64).")]
+
+# -- mask -------------------------------------------------------------------------------------
+Granularity = Annotated[
+    str, _option(MASK, help="What is kept or dropped as one: unstructured, 2:4 (any N:M), block:4x1, filter or head.")
+]
+Score = Annotated[str, _option(MASK, help="Importance of a weight: magnitude or random.")]
+Scope = Annotated[str, _option(MASK, help="Rank over the whole network (global) or by layer.")]
+Distribution = Annotated[str, _option(MASK, help="With --scope layer: uniform or erk.")]
+TargetModules = Annotated[
+    list[str] | None,
+    _option(MASK, "--target-module", help="Prune this module only (name or its last part); repeatable."),
+]
+ExcludeModules = Annotated[
+    list[str] | None, _option(MASK, "--exclude-module", help="Leave this module dense; repeatable.")
+]
+
+# -- training ---------------------------------------------------------------------------------
+Epochs = Annotated[int, _option(TRAINING, help="Passes over the training set.")]
+Rate = Annotated[float, _option(TRAINING, "--lr", help="Peak learning rate.")]
+Schedule = Annotated[
+    str,
+    _option(
+        TRAINING,
+        help="constant, one-cycle, multistep, cosine, linear, llr (linear after a warm-up) or allr (adaptive).",
+    ),
+]
+Optimizer = Annotated[
+    str | None, _option(TRAINING, help="sgd (Nesterov), adam or adamw (default: sgd, or the parent's).")
+]
+BatchSize = Annotated[int | None, _option(TRAINING, help="Examples in a batch (default: 128, or the parent's).")]
+Momentum = Annotated[
+    float | None, _option(TRAINING, help="SGD's momentum, Adam's beta1 (default: 0.9, or the parent's).")
+]
+WeightDecay = Annotated[
+    float | None,
+    _option(TRAINING, help="Of matrices and filters; biases and norms have none (default: 5e-4, or the parent's)."),
+]
+Accumulate = Annotated[int, _option(TRAINING, help="Batches to an optimizer step.")]
+Distill = Annotated[float, _option(TRAINING, help="Share of the dense parent's predictions in the loss, 0 to 1.")]
+DistillTemperature = Annotated[float, _option(TRAINING, help="Softness of the predictions that are distilled.")]
+Average = Annotated[float, _option(TRAINING, help="Average the weights over this last part of the run, such as 0.25.")]
+BnBatches = Annotated[
+    int | None,
+    _option(TRAINING, help="Batches to estimate batch-norm statistics from anew at the end (0; 100 with --average)."),
+]
+Precision = Annotated[
+    str | None, _option(TRAINING, help="auto, fp32 or bf16 (autocast); default: auto, or the parent's.")
+]
+
+# -- run --------------------------------------------------------------------------------------
+Seed = Annotated[int, _option(RUN, help="Of initialisation, data order and draws.")]
+Threads = Annotated[int, _option(RUN, help="Threads of one run; 0 is all cores. Same bits need the same number.")]
+Trackers = Annotated[
+    list[str] | None, _option(RUN, "--tracker", help="Log each epoch to tensorboard, mlflow or wandb; repeatable.")
+]
+Out = Annotated[Path, _option(RUN, help="Folder for the run; new or empty.")]
+Resume = Annotated[bool, _option(RUN, "--resume", help="Go on with the run in --out where it stopped.")]
+Json = Annotated[bool, _option(RUN, "--json", help="Print the result as JSON, nothing else.")]
+Quiet = Annotated[bool, _option(RUN, "--quiet", help="No progress bar.")]
+
+
+def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those arguments of a command that are settings and were given, lists as tuples.
+
+    >>> chosen({"lr": 0.1, "out": "x", "limit": None}, ["lr", "limit"])
+    {'lr': 0.1}
+    """
+    wanted = {name: arguments[name] for name in names if arguments.get(name) is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in wanted.items()}
 
 
 def numbers(text: str, name: str) -> tuple[float, ...]:

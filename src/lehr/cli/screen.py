@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def console() -> Console:
-    """Standard output; at least 110 columns where it is not a terminal, so that tables are not cut."""
-    return Console() if sys.stdout.isatty() else Console(width=110)
+    """Standard output; at least 110 columns where it is not a terminal, so that tables are not cut.
+
+    Of several processes of a run only the first speaks.
+    """
+    quiet = not first_process()
+    return Console(quiet=quiet) if sys.stdout.isatty() else Console(width=110, quiet=quiet)
+
+
+def first_process() -> bool:
+    """Whether this is the only process of the run, or the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def show_bar(quiet: bool, as_json: bool) -> bool:
     """Whether a progress bar is wanted."""
-    return not quiet and not as_json and sys.stderr.isatty()
+    return not quiet and not as_json and sys.stderr.isatty() and first_process()
 
 
 def print_json(value: Any) -> None:
     """For machines."""
-    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    if first_process():
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def end(title: str, result: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """What a run ends with: its table and what was noticed, or the result as JSON."""
+    if as_json:
+        print_json(result)
+        return
+    printer = console()
+    printer.print(result_table(title, result, str(out)))
+    notes(result.get("notes", ()))
+
+
+def notes(texts: Sequence[str]) -> None:
+    """What was noticed, a line each."""
+    for text in texts:
+        console().print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
 
 
 def result_table(title: str, result: dict[str, Any], out: str) -> Table:
@@ -38,6 +68,8 @@ def result_table(title: str, result: dict[str, Any], out: str) -> Table:
             scores = result[split]
             table.add_row(f"{split} accuracy", f"{100 * scores['accuracy']:.2f} %")
             table.add_row(f"{split} NLL", f"{scores['nll']:.4f}")
+            if "bits_per_character" in scores:
+                table.add_row(f"{split} bits per character", f"{scores['bits_per_character']:.4f}")
     table.add_row("parameters", f"{result['parameters']:,}")
     if result.get("kept", result["parameters"]) != result["parameters"]:
         table.add_row("weights kept", f"{result['kept']:,} of {result['weights']:,}")

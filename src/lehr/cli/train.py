@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from lehr.cli import options, screen
 
 
 def train(
-    data: options.Data,
-    model: options.Model,
     out: options.Out,
+    data: options.AnyData = None,
+    model: options.AnyModel = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Start from this run's weights, or from a .safetensors or .pt file.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    limit: options.Limit = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    context: options.Context = None,
     epochs: options.Epochs = 20,
-    seed: options.Seed = 0,
-    batch_size: options.BatchSize = 128,
-    optimizer: options.Optimizer = "sgd",
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
-    momentum: options.Momentum = 0.9,
-    weight_decay: options.WeightDecay = 5e-4,
+    optimizer: options.Optimizer = None,
+    batch_size: options.BatchSize = None,
+    momentum: options.Momentum = None,
+    weight_decay: options.WeightDecay = None,
     accumulate: options.Accumulate = 1,
-    precision: options.Precision = "auto",
+    average: options.Average = 0.0,
+    bn_batches: options.BnBatches = None,
+    precision: options.Precision = None,
+    seed: options.Seed = 0,
     threads: options.Threads = 0,
-    limit: options.Limit = None,
+    tracker: options.Trackers = None,
     resume: options.Resume = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -29,16 +48,11 @@ def train(
 
     Example: `lehr train --data digits --model lenet5 --epochs 3 --seed 1 --out runs/dense`
     """
+    arguments = dict(locals())
     from lehr.recipes.train import train as recipe
-    from lehr.runs import TrainSettings, validated
+    from lehr.recipes.train import train_settings
+    from lehr.runs import TrainSettings
 
-    values = {
-        "data": data, "model": model, "epochs": epochs, "seed": seed, "batch_size": batch_size, "optimizer": optimizer,
-        "lr": lr, "schedule": schedule, "momentum": momentum, "weight_decay": weight_decay, "accumulate": accumulate,
-        "precision": precision, "threads": threads, "limit": limit,
-    }  # fmt: skip
-    result = recipe(validated(TrainSettings, values), out, resume=resume, show=screen.show_bar(quiet, as_json))
-    if as_json:
-        screen.print_json(result)
-    else:
-        screen.console().print(screen.result_table(f"{model} on {data}, dense", result, str(out)))
+    settings = train_settings(parent, options.chosen(arguments, TrainSettings.model_fields.keys() - {"parent"}))
+    result = recipe(settings, out, resume=resume, show=screen.show_bar(quiet, as_json), trackers=tracker or ())
+    screen.end(f"{settings.model} on {settings.data}, dense", result, out, as_json=as_json)

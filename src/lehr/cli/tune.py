@@ -9,20 +9,30 @@ import typer
 
 from lehr.cli import options, screen
 
-From = Annotated[Path, typer.Option("--from", help="The dense run to start from.")]
-Sparsity = Annotated[float, typer.Option(help="Fraction of the weights to leave out, in [0, 1).")]
-Score = Annotated[str, typer.Option(help="Importance of a weight: magnitude or random.")]
-Scope = Annotated[str, typer.Option(help="Rank weights over the whole network (global) or by layer.")]
-Distribution = Annotated[str, typer.Option(help="With --scope layer: uniform or erk.")]
+PANEL = options.PATH
+Sparsity = Annotated[
+    float | None,
+    typer.Option(help="Fraction to leave out, in [0, 1); N:M brings its own.", rich_help_panel=options.MASK),
+]
 
 
 def prune(
-    parent: From,
-    sparsity: Sparsity,
+    parent: options.From,
     out: options.Out,
-    score: Score = "magnitude",
-    scope: Scope = "global",
-    distribution: Distribution = "uniform",
+    data: options.AnyData = None,
+    model: options.AnyModel = None,
+    limit: options.Limit = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    context: options.Context = None,
+    sparsity: Sparsity = None,
+    granularity: options.Granularity = "unstructured",
+    score: options.Score = "magnitude",
+    scope: options.Scope = "global",
+    distribution: options.Distribution = "uniform",
+    target_modules: options.TargetModules = None,
+    exclude_modules: options.ExcludeModules = None,
+    bn_batches: options.BnBatches = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -30,50 +40,82 @@ def prune(
 
     Example: `lehr prune --from runs/dense --sparsity 0.9 --out runs/cut`
     """
-    values = {
-        "method": "one-shot", "sparsity": sparsity, "score": score, "scope": scope, "distribution": distribution,
-        "seed": seed, "epochs": 0,
-    }  # fmt: skip
-    _run(parent, values, out, "pruned, not tuned", resume=False, as_json=as_json, quiet=True)
+    values = {**locals(), "method": "one-shot", "epochs": 0}
+    _run(parent, values, out, "pruned, not tuned", trackers=(), resume=False, as_json=as_json, quiet=True)
 
 
 def tune(
-    parent: From,
-    sparsity: Sparsity,
+    parent: options.From,
     out: options.Out,
+    data: options.AnyData = None,
+    model: options.AnyModel = None,
+    limit: options.Limit = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    context: options.Context = None,
+    sparsity: Sparsity = None,
+    granularity: options.Granularity = "unstructured",
+    score: options.Score = "magnitude",
+    scope: options.Scope = "global",
+    distribution: options.Distribution = "uniform",
+    target_modules: options.TargetModules = None,
+    exclude_modules: options.ExcludeModules = None,
     method: Annotated[
-        str, typer.Option(help="one-shot, iterative, gradual, random-annealing or temperature-annealing.")
+        str,
+        typer.Option(
+            help="one-shot, iterative, gradual, random-annealing, temperature-annealing, or dense (the control).",
+            rich_help_panel=PANEL,
+        ),
     ] = "gradual",
-    epochs: options.Epochs = 20,
     anneal: Annotated[
-        str, typer.Option(help="Length of the annealing phase: 0.5 of the run, 500it, 2ep or 1ep100it.")
+        str, typer.Option(help="Length of the phase: 0.5 of the run, 500it, 2ep or 1ep100it.", rich_help_panel=PANEL)
     ] = "0.5",
-    tau: Annotated[float, typer.Option(help="Temperature at the start of temperature annealing.")] = 0.5,
+    tau: Annotated[
+        float, typer.Option(help="Temperature at the start of temperature annealing.", rich_help_panel=PANEL)
+    ] = 0.5,
     tau_schedule: Annotated[
-        str | None, typer.Option(help="linear, cosine, exponential, cubic or log-density (default: cosine).")
+        str | None,
+        typer.Option(
+            help="linear, cosine, exponential, cubic or log-density (default: cosine).", rich_help_panel=PANEL
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="fixed: the chosen weights. moving: chosen again by magnitude on the way."),
+        typer.Option(
+            help="fixed: the chosen weights. moving: chosen again by magnitude on the way.", rich_help_panel=PANEL
+        ),
     ] = None,
-    all_weights: Annotated[bool, typer.Option("--all-weights", help="Kept weights are stochastic too.")] = False,
-    realise: Annotated[str, typer.Option(help="sample weights in and out, or fade them by the mean.")] = "sample",
+    all_weights: Annotated[
+        bool, typer.Option("--all-weights", help="Kept weights are stochastic too.", rich_help_panel=PANEL)
+    ] = False,
+    realise: Annotated[
+        str, typer.Option(help="sample weights in and out, or fade them by the mean.", rich_help_panel=PANEL)
+    ] = "sample",
     inactive: Annotated[
-        str, typer.Option(help="Weights that took no part: hold them, or let momentum and decay move them.")
+        str,
+        typer.Option(
+            help="Weights that took no part: hold them, or let momentum and decay move them.", rich_help_panel=PANEL
+        ),
     ] = "hold",
-    reselect_every: Annotated[int | None, typer.Option(help="Steps between re-selections (20 in the phase).")] = None,
-    score: Score = "magnitude",
-    scope: Scope = "global",
-    distribution: Distribution = "uniform",
-    seed: options.Seed = 0,
+    reselect_every: Annotated[
+        int | None, typer.Option(help="Steps between re-selections (20 in the phase).", rich_help_panel=PANEL)
+    ] = None,
+    epochs: options.Epochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw (default: the parent's).")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the parent's.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Default: the parent's.")] = None,
+    optimizer: options.Optimizer = None,
+    batch_size: options.BatchSize = None,
+    momentum: options.Momentum = None,
+    weight_decay: options.WeightDecay = None,
     accumulate: options.Accumulate = 1,
-    precision: Annotated[str | None, typer.Option(help="Default: the parent's.")] = None,
+    distill: options.Distill = 0.0,
+    distill_temperature: options.DistillTemperature = 2.0,
+    average: options.Average = 0.0,
+    bn_batches: options.BnBatches = None,
+    precision: options.Precision = None,
+    seed: options.Seed = 0,
     threads: options.Threads = 0,
+    tracker: options.Trackers = None,
     resume: options.Resume = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -82,30 +124,28 @@ def tune(
 
     Example: `lehr tune --from runs/dense --sparsity 0.95 --method temperature-annealing --epochs 8 --out runs/small`
     """
-    values = {
-        "sparsity": sparsity, "method": method, "epochs": epochs, "anneal": anneal, "tau": tau,
-        "tau_schedule": tau_schedule, "target": target, "all_weights": all_weights, "realise": realise,
-        "inactive": inactive, "reselect_every": reselect_every, "score": score, "scope": scope,
-        "distribution": distribution, "seed": seed, "lr": lr, "schedule": schedule, "accumulate": accumulate,
-        "threads": threads,
-    }  # fmt: skip
-    inherited = {
-        "optimizer": optimizer, "batch_size": batch_size, "weight_decay": weight_decay, "precision": precision
-    }  # fmt: skip
-    values |= {name: value for name, value in inherited.items() if value is not None}
-    _run(parent, values, out, method, resume=resume, as_json=as_json, quiet=quiet)
+    values = dict(locals())
+    _run(parent, values, out, method, trackers=tracker or (), resume=resume, as_json=as_json, quiet=quiet)
 
 
 def _run(
-    parent: Path, values: dict[str, Any], out: Path, what: str, *, resume: bool, as_json: bool, quiet: bool
+    parent: Path,
+    values: dict[str, Any],
+    out: Path,
+    what: str,
+    *,
+    trackers: Any,
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     from lehr.recipes.tune import tune as recipe
     from lehr.recipes.tune import tune_settings
+    from lehr.runs import TuneSettings
 
-    settings = tune_settings(parent, values)
-    result = recipe(settings, out, resume=resume, show=screen.show_bar(quiet, as_json))
-    if as_json:
-        screen.print_json(result)
-    else:
-        title = f"{settings.model} on {settings.data}, {100 * settings.sparsity:.4g} % sparse, {what}"
-        screen.console().print(screen.result_table(title, result, str(out)))
+    settings = tune_settings(parent, options.chosen(values, TuneSettings.model_fields.keys() - {"parent"}))
+    show = screen.show_bar(quiet, as_json)
+    result = recipe(settings, out, resume=resume, show=show, trackers=trackers)
+    kind = "" if settings.granularity == "unstructured" else f" ({settings.granularity})"
+    title = f"{settings.model} on {settings.data}, {100 * settings.sparsity:.4g} % sparse{kind}, {what}"
+    screen.end(title, result, out, as_json=as_json)

@@ -1,8 +1,9 @@
-"""`Dataset`: images and labels as tensors, split into training, validation and test."""
+"""`Dataset`: inputs and targets as tensors, split into training, validation and test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,47 +13,125 @@ from lehr.base.errors import require
 
 SPLIT_SEED = 0  # the validation split is the same for every run, whatever its seed
 
+Task = Literal["image-classification", "text-classification", "language-modelling"]
+
+
+class Examples(Protocol):
+    """A list of examples of one kind."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Split:
+        """The examples at these positions, int64 of shape (n,)."""
+        ...
+
+    def shifted(self, stream: Stream) -> Examples:
+        """The same examples as an epoch sees them: cut anew, where they are cut out of something longer."""
+        ...
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 of shape (N, channels, height, width), and labels, int64 of shape (N,)."""
+    """Inputs of shape (N, ...) and targets, int64 of shape (N,) or (N, length).
 
-    images: Tensor
-    labels: Tensor
+    Images are uint8 of shape (N, channels, height, width), texts are tokens, int64 of shape (N, length).
+    """
+
+    inputs: Tensor
+    targets: Tensor
 
     def __post_init__(self) -> None:
-        require(len(self.images) == len(self.labels), f"{len(self.images)} images have {len(self.labels)} labels")
+        require(len(self.inputs) == len(self.targets), f"{len(self.inputs)} inputs have {len(self.targets)} targets")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def take(self, index: Tensor) -> Split:
         """The examples at these positions."""
-        return Split(self.images[index], self.labels[index])
+        return Split(self.inputs[index], self.targets[index])
+
+    def shifted(self, stream: Stream) -> Split:
+        """The same: whole examples cannot be cut otherwise."""
+        return self
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A long text as examples: windows of `length` tokens, their targets the tokens one further on.
+
+    >>> two = Windows(torch.arange(7), 3)
+    >>> len(two), two.take(torch.tensor([0])).inputs.tolist(), two.take(torch.tensor([0])).targets.tolist()
+    (1, [[0, 1, 2]], [[1, 2, 3]])
+    """
+
+    tokens: Tensor  # 1-d
+    length: int
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.tokens) >= 2 * self.length,
+            f"a text of {len(self.tokens)} tokens is too short for windows of {self.length}: give a longer one",
+        )
+
+    def __len__(self) -> int:
+        # The same number from every start below `length`, so that epochs are of one length.
+        return (len(self.tokens) - self.length) // self.length
+
+    def take(self, index: Tensor) -> Split:
+        """The windows at these positions."""
+        places = self.start + index[:, None] * self.length + torch.arange(self.length + 1)
+        cut = self.tokens[places].long()
+        return Split(cut[:, :-1].contiguous(), cut[:, 1:].contiguous())
+
+    def shifted(self, stream: Stream) -> Windows:
+        """Windows from another start, so that every epoch cuts the text elsewhere."""
+        return Windows(self.tokens, self.length, int(stream.bits(0, 1)[0]) % self.length)
+
+    def first(self, count: int) -> Windows:
+        """The first so many windows."""
+        return Windows(self.tokens[: (count + 1) * self.length], self.length)
+
+
+class Preparation(Protocol):
+    """What is done to inputs before the network sees them."""
+
+    def training(self, inputs: Tensor, stream: Stream, start: int) -> Tensor:
+        """For a training pass; `start` is the position of the first example in its batch."""
+        ...
+
+    def judged(self, inputs: Tensor) -> Tensor:
+        """For evaluation."""
+        ...
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set ready to train on.
 
-    `mean` and `std` have one number for each channel, in units of the raw pixel values; `augment`
-    says whether training images are cropped (4 pixels of padding) and flipped.
+    `prepare` turns raw inputs into what the network takes; `input_shape` is that of one example and
+    `vocabulary` the number of different tokens, for texts.
     """
 
     name: str
-    train: Split
-    validation: Split
-    test: Split
+    task: Task
+    train: Split | Windows
+    validation: Split | Windows
+    test: Split | Windows
     num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    augment: bool
+    input_shape: tuple[int, ...]
+    prepare: Preparation
+    vocabulary: int | None = None
+
+    def blank(self, count: int) -> Tensor:
+        """So many inputs as the network takes them, all zero."""
+        return torch.zeros(count, *self.input_shape, dtype=torch.float32 if self.vocabulary is None else torch.int64)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+    def sizes(self) -> dict[str, object]:
+        """What a network must know of the data, by the names that factories use."""
+        text = {} if self.vocabulary is None else {"vocabulary": self.vocabulary, "context": self.input_shape[0]}
+        return {"num_classes": self.num_classes, "input_shape": self.input_shape, **text}
 
 
 def hold_out(train: Split, count: int, name: str) -> tuple[Split, Split]:
@@ -60,7 +139,7 @@ def hold_out(train: Split, count: int, name: str) -> tuple[Split, Split]:
 
     >>> data = Split(torch.zeros(10, 1, 1, 1, dtype=torch.uint8), torch.arange(10))
     >>> left, held = hold_out(data, 3, "doc")
-    >>> len(left), sorted(left.labels.tolist() + held.labels.tolist()) == list(range(10))
+    >>> len(left), sorted(left.targets.tolist() + held.targets.tolist()) == list(range(10))
     (7, True)
     """
     order = shuffled(len(train), Stream(SPLIT_SEED, name, Purpose.SHUFFLE))
@@ -75,20 +154,3 @@ def shuffled(count: int, stream: Stream) -> Tensor:
     """
     keys = torch.from_numpy(stream.bits(0, 4 * count).view("<i8").copy())
     return keys.argsort(stable=True)
-
-
-def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all images and pixels, in float64.
-
-    >>> statistics(torch.tensor([[[[0, 2]]]], dtype=torch.uint8))
-    ((1.0,), (1.0,))
-    """
-    means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].reshape(-1), minlength=256).double()
-        values = torch.arange(len(counts), dtype=torch.float64)
-        mean = (counts * values).sum() / counts.sum()
-        variance = (counts * (values - mean) ** 2).sum() / counts.sum()
-        means.append(float(mean))
-        deviations.append(max(float(variance.sqrt()), 1e-6))
-    return tuple(means), tuple(deviations)

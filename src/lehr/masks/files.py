@@ -57,10 +57,9 @@ def granularity_entry(mask: Mask) -> dict[str, dict[str, str]]:
 def save_mask(mask: Mask, path: Path) -> Path:
     """See `Mask.save`."""
     packed, shapes = packed_tensors(mask)
+    header = {"format": FORMAT, "shapes": shapes, "check": mask.digest, **granularity_entry(mask)}
     # One metadata entry: safetensors writes several in an order that changes from process to process.
-    return write_tensors(
-        path, packed, {"lehr": json.dumps({"format": FORMAT, "shapes": shapes} | granularity_entry(mask))}
-    )
+    return write_tensors(path, packed, {"lehr": json.dumps(header)})
 
 
 def load_mask(path: Path) -> Mask:
@@ -77,4 +76,7 @@ def load_mask(path: Path) -> Mask:
     kind = value.get("format") if isinstance(value, dict) else None
     if kind != FORMAT:
         raise LehrError(f"{path} is not a mask of lehr: its format is {kind!r}, not {FORMAT!r}")
-    return unpack_tensors(packed, value.get("shapes"), str(path), value.get("granularity"))
+    mask = unpack_tensors(packed, value.get("shapes"), str(path), value.get("granularity"))
+    if value.get("check", mask.digest) != mask.digest:
+        raise LehrError(f"{path} is damaged: its checksum does not match; restore it or select again")
+    return mask

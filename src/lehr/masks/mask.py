@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -265,6 +266,29 @@ class Mask(Mapping[str, Tensor]):
         return self
 
     # -- files --------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """The mask as plain tensors, lists and texts, for a checkpoint that must hold no classes.
+
+        >>> m = Mask({"w": torch.tensor([True, False])})
+        >>> Mask.from_state_dict(m.state_dict()) == m
+        True
+        """
+        from lehr.masks.files import granularity_entry, packed_tensors
+
+        packed, shapes = packed_tensors(self)
+        bits = {name: torch.from_numpy(array) for name, array in packed.items()}
+        return {"bits": bits, "shapes": shapes, **granularity_entry(self)}
+
+    @staticmethod
+    def from_state_dict(state: Mapping[str, Any]) -> Mask:
+        """The mask back; a state that is damaged is refused with one sentence."""
+        from lehr.masks.files import unpack_tensors
+
+        if not isinstance(state, Mapping) or not isinstance(state.get("bits"), Mapping):
+            raise LehrError("the saved state has no target mask: the checkpoint is of another kind")
+        packed = {name: bits.numpy() for name, bits in state["bits"].items()}
+        return unpack_tensors(packed, state.get("shapes"), "the saved target mask", state.get("granularity"))
+
     def save(self, path: str | Path) -> Path:
         """Write the packed mask as a safetensors file, beside and renamed; return the path."""
         from lehr.masks.files import save_mask

@@ -33,6 +33,8 @@ def target_parameters(
     """
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
+    if target_modules is None:
+        seen |= {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     names = dict(model.named_modules())
     for pattern in (target_modules, exclude_modules):
         _check_matches(pattern, names)

@@ -2,6 +2,6 @@
 
 from lehr.models.registry import create, models
 
-from lehr.models import lenet, resnet  # isort: skip  (each registers its networks)
+from lehr.models import gpt, lenet, mlp, resnet, text_encoder, vgg, vit, wide_resnet  # isort: skip  (each registers its networks)
 
-__all__ = ["create", "lenet", "models", "resnet"]
+__all__ = ["create", "gpt", "lenet", "mlp", "models", "resnet", "text_encoder", "vgg", "vit", "wide_resnet"]

@@ -6,37 +6,52 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, unknown
 from lehr.base.registry import Registry
 
-InputShape = tuple[int, int, int]
+Shape = tuple[int, ...]
 Factory = Callable[..., nn.Module]
 
 models: Registry[Factory] = Registry("model")
-"""Factories ``(num_classes, input_shape) -> nn.Module`` by name."""
+"""Factories by name; each has parameters for what it must know of the data, see `create`."""
+
+families: Registry[Callable[[str], Factory | None]] = Registry("family of models")
+"""Functions from a name with numbers in it, such as ``wrn_28_10``, to a factory."""
 
 
-def create(name: str, num_classes: int = 10, input_shape: InputShape | None = None) -> nn.Module:
+def create(name: str, **sizes: Any) -> nn.Module:
     """A freshly initialised network: a built-in one, or the user's own as ``path/to/file.py:factory``.
 
     Args:
-        name: a name in `models`, or a Python file and a callable in it.
-        num_classes: outputs of the head.
-        input_shape: channels, height, width; None for what the network was published with.
+        name: a name in `models`, of one of the `families`, or a Python file and a callable in it.
+        sizes: what the network must know of the data (`Dataset.sizes`): ``num_classes``, and
+            ``input_shape``, the shape of one input, for images (channels, height, width); for texts
+            also ``vocabulary``, the number of tokens, and ``context``, the longest input.
 
-    A user's factory gets whichever of ``num_classes`` and ``input_shape`` it has parameters for.
+    A factory gets whichever of them it has parameters for.
 
-    >>> sum(p.numel() for p in create("resnet20").parameters())
+    >>> sum(p.numel() for p in create("resnet20", num_classes=10).parameters())
     269722
     """
-    factory = _from_file(name) if ".py" in name else models[name]
+    factory = _from_file(name) if ".py" in name else _built_in(name)
     accepted = inspect.signature(factory).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-    offered = {"num_classes": num_classes, "input_shape": input_shape}
-    options = {k: v for k, v in offered.items() if v is not None and (k in accepted or anything)}
+    options = {k: v for k, v in sizes.items() if v is not None and (k in accepted or anything)}
+    if ".py" not in name and sizes.get("input_shape") is not None:
+        reads_text, has_text = "vocabulary" in accepted, sizes.get("vocabulary") is not None
+        if reads_text != has_text:
+            raise LehrError(
+                f"{name} reads {'tokens' if reads_text else 'images'} and the data holds "
+                f"{'text' if has_text else 'images'}: choose another model or other data"
+            )
+        if has_text and "num_classes" not in accepted and sizes["num_classes"] != sizes["vocabulary"]:
+            raise LehrError(f"{name} predicts the next token and the data has classes: choose text_encoder")
+        if has_text and "num_classes" in accepted and sizes["num_classes"] == sizes["vocabulary"]:
+            raise LehrError(f"{name} classifies and the data is for language modelling: choose gpt_mini")
     try:
         model = factory(**options)
     except LehrError:
@@ -46,6 +61,16 @@ def create(name: str, num_classes: int = 10, input_shape: InputShape | None = No
     if not isinstance(model, nn.Module):
         raise LehrError(f"{name} gave a {type(model).__name__}: the factory must return a torch.nn.Module")
     return model
+
+
+def _built_in(name: str) -> Factory:
+    if name not in models:
+        for family in families.values():
+            factory = family(name)
+            if factory is not None:
+                return factory
+        raise unknown("model", name, [*models, *families])
+    return models[name]
 
 
 def _from_file(reference: str) -> Factory:

@@ -10,17 +10,27 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from lehr import data as datasets
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
 from lehr.masks import Mask
+from lehr.recipes.parent import INHERITED, load_data
 from lehr.recipes.runner import Task, run_all
-from lehr.recipes.tune import DENSE, INHERITED, ROW_OPTIONS, annealing_steps, build_method, tune_settings
+from lehr.recipes.tune import (
+    DENSE,
+    RETRAINING,
+    ROW_OPTIONS,
+    SELECTION,
+    annealing_steps,
+    build_method,
+    tune_settings,
+)
 from lehr.report.summary import Cell, Row, summarise
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
+from lehr.runs.folder import holds_something
 from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
 from lehr.scores import scores
 from lehr.sparsify.method import methods
+from lehr.training.averaging import check_average
 from lehr.training.loop import steps_per_epoch, total_steps
 from lehr.training.progress import bar
 
@@ -50,6 +60,19 @@ class CompareSettings(BaseModel):
     precision: Precision = "auto"
     threads: int = Field(default=0, ge=0)
     limit: int | None = None
+    image_size: int | None = None
+    augment: bool | None = None
+    context: int | None = None
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    granularity: str = "unstructured"
+    scope: str = "global"
+    distribution: str = "uniform"
+    target_modules: tuple[str, ...] | str | None = None
+    exclude_modules: tuple[str, ...] | str | None = None
+    distill: float = 0.0
+    distill_temperature: float = 2.0
+    average: float = 0.0
+    bn_batches: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -150,15 +173,16 @@ def _begin(settings: CompareSettings, out: Path) -> None:
     file = out / "compare.json"
     if out.exists() and not out.is_dir():
         raise LehrError(f"{out} is a file: give a folder for the comparison")
-    if out.is_dir() and any(out.iterdir()) and not file.exists():
+    if holds_something(out) and not file.exists():
         raise LehrError(f"{out} holds something else than a comparison: give an empty or a new folder")
+    for half in out.glob(".*.part"):  # a process that was killed while it wrote has left them
+        half.unlink(missing_ok=True)
     write_json(file, settings.model_dump())
 
 
 def _parent(settings: CompareSettings, seed: int, out: Path) -> Task:
     values = settings.model_dump(
-        include={"data", "model", "epochs", "lr", "schedule", "batch_size", "optimizer", "weight_decay", "precision",
-                 "threads", "limit"}
+        include={*INHERITED, "epochs", "lr", "schedule", "threads"}
     )  # fmt: skip
     own = validated(TrainSettings, values | {"seed": seed})
     return Task(str(out / "parents" / f"seed{seed}-{own.digest}"), own)
@@ -170,14 +194,15 @@ def check(settings: CompareSettings) -> None:
         values = getattr(settings, name)
         if len(set(values)) < len(values):
             raise LehrError(f"{name} lists a value twice ({', '.join(map(str, values))}): leave one out")
-    data = datasets.load(settings.data, settings.limit)
     base = _parent(settings, settings.seeds[0], Path()).settings
+    data = load_data(base)
     shared = {name: getattr(base, name) for name in INHERITED} | {"parent": "", "parent_digest": ""}
     for text, sparsity in _rows(settings):
         for lr in settings.tune_lrs:
             values = shared | _values(settings, text, sparsity, lr, settings.seeds[0])
             tuned = validated(TuneSettings, values)
             steps = annealing_steps(tuned, steps_per_epoch(tuned, data), total_steps(tuned, data))
+            check_average(tuned.average, total_steps(tuned, data), steps if text != DENSE else 0)
             if tuned.score not in scores:
                 raise unknown("score", tuned.score, scores)
             if text != DENSE:
@@ -194,9 +219,11 @@ def _values(settings: CompareSettings, text: str, sparsity: float, lr: float, se
         "epochs": settings.tune_epochs,
         "schedule": settings.tune_schedule,
         "anneal": settings.anneal,
-        "score": settings.score,
         "threads": settings.threads,
+        **{option: getattr(settings, option) for option in (*SELECTION, *RETRAINING)},
     }
+    if text == DENSE:
+        common["granularity"] = "unstructured"  # N:M would bring a sparsity along
     return {**common, "method": name, "sparsity": sparsity, "lr": lr, "seed": seed, **options}
 
 

@@ -6,13 +6,14 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lehr.base.files import write_beside, write_json, write_text
 from lehr.report.environment import environment
 from lehr.report.html import write_report
 from lehr.report.plots import accuracy_plot
-from lehr.report.summary import Cell, Row
+from lehr.report.summary import Cell, Row, quality
 from lehr.report.table import markdown_table
 
 
@@ -48,11 +49,14 @@ def publish(
 
 
 def best_cell(rows: Sequence[Row], cells: Sequence[Cell]) -> Cell | None:
-    """At the highest sparsity, the run of best validation accuracy in the row of best mean validation accuracy."""
+    """At the highest sparsity, the run that validation prefers in the row that validation prefers."""
     top = max((row.sparsity for row in rows), default=0.0)
     sparse = [row for row in rows if row.sparsity == top and top > 0]
     if not sparse:
         return None
-    row = max(sparse, key=lambda r: r.validation_accuracy)
-    own = [c for c in cells if (c.label, c.sparsity, c.lr) == (row.label, row.sparsity, row.lr)]
-    return max(own, key=lambda c: (c.result["validation"]["accuracy"], -c.result["validation"]["nll"]))
+    own = {
+        id(row): [c for c in cells if (c.label, c.sparsity, c.lr) == (row.label, row.sparsity, row.lr)]
+        for row in sparse
+    }
+    row = max(sparse, key=lambda r: fmean(quality(c.result) for c in own[id(r)]))
+    return max(own[id(row)], key=lambda c: (quality(c.result), -c.result["validation"]["nll"]))

@@ -1,44 +1,72 @@
-"""`train`: a dense network, from its initialisation."""
+"""`train`: a dense network, from its initialisation or from given weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lehr import data as datasets
 from lehr import models
 from lehr.base.errors import Diverged, LehrError
-from lehr.data import Dataset
-from lehr.runs import RunFolder, TrainSettings
-from lehr.training import Outcome, fit
+from lehr.data import Batches, Dataset
+from lehr.recipes.parent import inherit, load_data, parent_weights
+from lehr.runs import RunFolder, TrainSettings, validated
+from lehr.training import Outcome, fit, together
+from lehr.training.loop import load_weights
 from lehr.training.progress import bar
 
 
-def train(settings: TrainSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
+def train(
+    settings: TrainSettings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    show: bool = False,
+    trackers: Sequence[str] = (),
+) -> dict[str, Any]:
     """Train into a run folder and return its result; with `resume` go on where the folder stopped.
 
     Raises `LehrError` for bad input, `Interrupted` when asked to stop (the state is saved).
     """
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
-    data = datasets.load(settings.data, settings.limit)
-    torch.manual_seed(settings.seed)
-    model = models.create(settings.model, data.num_classes, data.input_shape)
-    check_fits(model, data, settings.model)
-    batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
-    with folder.locked():
-        folder.begin(settings, resume=resume)
+    data = load_data(settings)
+    model = fresh_model(settings.model, data, settings.seed)
+    if settings.parent is not None:
+        load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
+    batches = len(Batches(data, settings.batch_size, settings.seed))
+    with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)
         with bar(f"training {settings.model}", settings.epochs * batches, show=show) as line:
-            outcome = fit(model, data, settings, folder, bar=line)
+            outcome = fit(model, data, settings, folder, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
-        result = scores_of(outcome) | {"parameters": size, "nonzeros": size}
-        folder.finish(model.state_dict(), result, {"seconds": outcome.seconds})
+        result = scores_of(outcome, data) | {"parameters": size, "nonzeros": size}
+        finish(folder, model, result, outcome)
     return folder.result()
+
+
+def train_settings(parent: str | Path | None, values: dict[str, Any]) -> TrainSettings:
+    """Settings for dense training; from a parent, its own unless told otherwise."""
+    return validated(TrainSettings, values if parent is None else inherit(parent, values))
+
+
+def finish(folder: RunFolder, model: nn.Module, result: dict[str, Any], outcome: Outcome) -> None:
+    """The first process writes the end of the run, and all see it."""
+    if together.rank() == 0:
+        folder.finish(model.state_dict(), result, {"seconds": outcome.seconds})
+    together.meet()
+
+
+def fresh_model(name: str, data: Dataset, seed: int) -> nn.Module:
+    """The network as the seed initialises it, for this data; checked to take it."""
+    torch.manual_seed(seed)
+    model = models.create(name, **data.sizes)
+    check_fits(model, data, name)
+    return model
 
 
 def ended_well(folder: RunFolder) -> dict[str, Any]:
@@ -50,24 +78,32 @@ def ended_well(folder: RunFolder) -> dict[str, Any]:
 
 
 def check_fits(model: nn.Module, data: Dataset, name: str) -> None:
-    """Raise unless the network takes the data's images and gives a number for each class."""
+    """Raise unless the network takes the data's inputs and gives a number for each class, or next token."""
     training = model.training
     model.eval()
+    what = "images" if data.vocabulary is None else "tokens"
     try:
         with torch.no_grad():
-            out = model(torch.zeros(2, *data.input_shape))
+            out = model(data.blank(2))
     except Exception as error:  # the user's own code may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LehrError(
-            f"{name} does not take images of shape {data.input_shape} ({reason}): adapt the network"
+            f"{name} does not take {what} of shape {data.input_shape} ({reason}): adapt the network"
         ) from error
     finally:
         model.train(training)
-    if not isinstance(out, torch.Tensor) or out.shape != (2, data.num_classes):
+    places = data.input_shape if data.task == "language-modelling" else ()
+    wanted = (2, *places, data.num_classes)
+    if not isinstance(out, torch.Tensor) or out.shape != wanted:
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise LehrError(f"{name} gives {shape} for 2 images: it must give logits of shape (2, {data.num_classes})")
+        raise LehrError(f"{name} gives {shape} for 2 {what}: it must give logits of shape {wanted}")
 
 
-def scores_of(outcome: Outcome) -> dict[str, Any]:
-    """The scores of a finished run as plain values."""
-    return {"validation": outcome.validation.as_dict(), "test": outcome.test.as_dict()}
+def scores_of(outcome: Outcome, data: Dataset) -> dict[str, Any]:
+    """The scores of a finished run as plain values; for language with bits per character."""
+    result: dict[str, Any] = {"task": data.task}
+    for part, scores in (("validation", outcome.validation), ("test", outcome.test)):
+        result[part] = scores.as_dict()
+        if data.task == "language-modelling":
+            result[part]["bits_per_character"] = scores.bits
+    return result

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lehr import data as datasets
-from lehr import models
 from lehr.base.errors import LehrError, require
 from lehr.base.steps import parse_length
+from lehr.data import Batches
 from lehr.masks import Mask, select
-from lehr.recipes.train import check_fits, ended_well, scores_of
+from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weights
+from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import RunFolder, TuneSettings
-from lehr.runs.checkpoint import weights_digest
-from lehr.runs.settings import TrainSettings, validated
+from lehr.runs.settings import validated
 from lehr.sparsify.method import Method, methods
-from lehr.training import fit
-from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training import fit, together
+from lehr.training.diagnosis import diagnose_run
+from lehr.training.learning_rates import adaptive_peak
+from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
 from lehr.training.progress import bar
 
 DENSE = "dense"  # the control: the whole network, tuned for as long
@@ -36,33 +39,37 @@ METHOD_SETTINGS = {
     "realise": "realise",
 }
 
-
-# What a tuned run has from its parent, unless told otherwise.
-INHERITED = ("data", "model", "batch_size", "optimizer", "momentum", "weight_decay", "precision", "limit")
+# What is chosen, and how it is tuned: the same for every method.
+SELECTION = ("score", "scope", "distribution", "granularity", "target_modules", "exclude_modules")
+RETRAINING = ("distill", "distill_temperature", "average", "bn_batches")
 
 # What a row of a comparison may set for itself; all else is the same for every row.
-ROW_OPTIONS = (*METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution")
+ROW_OPTIONS = (
+    *METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution", "granularity", *RETRAINING,
+)  # fmt: skip
 
 
 def tune_settings(parent: str | Path, values: dict[str, Any]) -> TuneSettings:
-    """Settings for tuning a run's network: its data, model and batch size unless told otherwise."""
+    """Settings for tuning a run's network, or the weights of a file: the parent's unless told otherwise."""
+    base = parent_settings(parent)
+    epochs = {} if base is None or base.parent is not None else {"parent_epochs": base.epochs}
+    return validated(TuneSettings, {**epochs, **inherit(parent, values)})
+
+
+def former_mask(parent: str | Path) -> Mask | None:
+    """The mask of a parent that is sparse already, within which the next one is chosen; None for a dense one."""
     folder = RunFolder(parent)
-    base = folder.settings()
-    if not isinstance(base, TrainSettings):
-        raise LehrError(f"{parent} is a tuned run: give the folder of a dense one, made by `lehr train`")
-    inherited = {name: getattr(base, name) for name in INHERITED}
-    own = {"parent": str(parent), "parent_digest": weights_digest(folder.weights())}
-    return validated(TuneSettings, {**inherited, **values, **own})
+    return Mask.load(folder.mask) if folder.mask.is_file() else None
 
 
-def build_method(settings: TuneSettings, mask: Mask, steps: int) -> Method:
+def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | None = None) -> Method:
     """The method that the settings name, with those of its parameters that they set.
 
     A setting that the method has no parameter for, and that is not at its default, is refused.
     """
     factory = methods[settings.method]
     accepted = signature(factory).parameters
-    options: dict[str, Any] = {"seed": settings.seed}
+    options: dict[str, Any] = {"seed": settings.seed, "within": within}
     if "steps" in accepted:
         options["steps"] = steps
     for parameter, field in METHOD_SETTINGS.items():
@@ -87,48 +94,81 @@ def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:
     return steps
 
 
-def tune(settings: TuneSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
+def tune(
+    settings: TuneSettings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    show: bool = False,
+    trackers: Sequence[str] = (),
+) -> dict[str, Any]:
     """Tune into a run folder and return its result; with `resume` go on where the folder stopped.
 
     The folder gets ``model.safetensors``, exactly sparse, and ``mask.safetensors``. Raises as `train`.
     """
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
-    data = datasets.load(settings.data, settings.limit)
-    torch.manual_seed(RunFolder(settings.parent).settings().seed)  # what is random in a network and not saved with it
-    model = models.create(settings.model, data.num_classes, data.input_shape)
-    check_fits(model, data, settings.model)
-    load_weights(model, RunFolder(settings.parent).weights(), f"the network of {settings.parent}")
+    data = load_data(settings)
+    base = parent_settings(settings.parent)
+    # What is random in a network and not saved with it comes from the parent's seed.
+    model = fresh_model(settings.model, data, base.seed if base is not None else 0)
+    load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     torch.manual_seed(settings.seed)
-    method = None
+    method, peak = None, 1.0
     if settings.method != DENSE:
-        mask = select(
-            model,
-            settings.sparsity,
-            score=settings.score,
-            scope=settings.scope,
-            distribution=settings.distribution,
-            seed=settings.seed,
-        )
+        options = {name: getattr(settings, name) for name in SELECTION}
+        within = former_mask(settings.parent)
+        mask = select(model, settings.sparsity, seed=settings.seed, within=within, **options)
         total = total_steps(settings, data)
-        method = build_method(settings, mask, annealing_steps(settings, steps_per_epoch(settings, data), total))
-    batches = len(datasets.Batches(data, settings.batch_size, settings.seed))
-    with folder.locked():
-        folder.begin(settings, resume=resume)
+        steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
+        method = build_method(settings, mask, steps, within)
+        if settings.schedule == "allr":
+            peak = peak_of(settings, model, mask)
+    teacher = None
+    if settings.distill:
+        teacher = Teacher(copy.deepcopy(model).requires_grad_(False), settings.distill, settings.distill_temperature)
+    batches = len(Batches(data, settings.batch_size, settings.seed))
+    with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
-            outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
-        counts: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
-        if method is None:
-            counts |= {"weights": counts["parameters"], "kept": counts["parameters"]}
-        else:
+            outcome = fit(
+                model, data, settings, folder, method=method, inactive=settings.inactive, teacher=teacher, peak=peak,
+                trackers=trackers, bar=line,
+            )  # fmt: skip
+        result = scores_of(outcome, data) | _counts(model, method)
+        if peak != 1.0:
+            result["peak_lr"] = settings.lr * peak
+        parent_accuracy = None
+        if base is not None and RunFolder(settings.parent).done:
+            parent_accuracy = RunFolder(settings.parent).result().get("validation", {}).get("accuracy")
+        notes = diagnose_run(folder.metrics(), None if method is None else method.target, parent_accuracy)
+        if notes:
+            result["notes"] = notes
+        if method is not None and together.rank() == 0:
             check_sparse(model, method.target)
             method.target.save(folder.mask)
-            counts |= {"weights": method.target.size, "kept": method.target.kept}
-        counts["nonzeros"] = sum(int((p != 0).sum()) for p in model.parameters())
-        folder.finish(model.state_dict(), scores_of(outcome) | counts, {"seconds": outcome.seconds})
+        finish(folder, model, result, outcome)
     return folder.result()
+
+
+def peak_of(settings: TuneSettings, model: nn.Module, mask: Mask) -> float:
+    """The factor of ALLR for this cut: over all parameters, with the target mask as if it were cut at once."""
+    cut = {name: ~keep for name, keep in mask.items()}
+    before = after = 0.0
+    for name, parameter in model.named_parameters():
+        squares = parameter.detach().double().square()
+        before += float(squares.sum())
+        after += float(squares.sum() - squares[cut[name]].sum() if name in cut else squares.sum())
+    share = settings.epochs / settings.parent_epochs if settings.parent_epochs else 0.0
+    return adaptive_peak(before**0.5, after**0.5, mask.sparsity, share)
+
+
+def _counts(model: nn.Module, method: Method | None) -> dict[str, Any]:
+    parameters: list[Tensor] = list(model.parameters())
+    counts: dict[str, Any] = {"parameters": sum(p.numel() for p in parameters)}
+    size, kept = (counts["parameters"],) * 2 if method is None else (method.target.size, method.target.kept)
+    return counts | {"weights": size, "kept": kept, "nonzeros": sum(int((p != 0).sum()) for p in parameters)}
 
 
 def check_sparse(model: nn.Module, mask: Mask) -> None:

@@ -26,12 +26,12 @@ def write_report(
     winners = table.best(rows)
     page = templates.get_template("report.html.jinja").render(
         title=title,
-        headings=table.HEADINGS,
+        headings=table.headings(rows),
         rows=[(table.cells(row), i in winners) for i, row in enumerate(rows)],
         starts={i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
         accuracy=Markup(plots.accuracy_plot(rows)),
         curves=[(100 * s, Markup(plots.learning_curves(cells, rows, s))) for s in sparsities],
-        settings=dict(settings),
+        settings={name: value for name, value in settings.items() if value is not None},
         environment=environment(),
         command=command,
         cells=sorted(cells, key=lambda c: (c.sparsity, c.label, c.lr, c.seed)),

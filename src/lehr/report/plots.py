@@ -20,7 +20,7 @@ DENSE = "#444444"
 
 
 def accuracy_plot(rows: Sequence[Row]) -> str:
-    """Test accuracy against sparsity, a line a method, bars of one standard deviation; dense as a band."""
+    """Test accuracy (or bits per character) against sparsity, a line a method, bars of one standard deviation."""
     figure, (axes,) = _figure(8.6, 4.2)
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
     labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
@@ -30,15 +30,16 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
         shift = (i - (len(labels) - 1) / 2) * min(0.05, 0.3 / max(1, len(labels)))
         axes.errorbar(
             [x + shift for x, _ in points],
-            [row.accuracy for _, row in points],
-            [0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd for _, row in points],
+            [_value(row)[0] for _, row in points],
+            [0.0 if math.isnan(_value(row)[1]) else _value(row)[1] for _, row in points],
             label=label, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
             markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
         )  # fmt: skip
     axes.set_xticks(range(len(sparsities)), [f"{100 * s:.4g} %" for s in sparsities])
     axes.set_xlim(-0.5, len(sparsities) - 0.5)
     axes.set_xlabel("sparsity")
-    axes.set_ylabel("test accuracy, %")
+    language = any(row.language for row in rows)
+    axes.set_ylabel("test bits per character (lower is better)" if language else "test accuracy, %")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _svg(figure)
 
@@ -73,14 +74,19 @@ def _mean_of(runs: Sequence[Sequence[dict[str, float]]], epoch: int, key: str, s
     return scale * sum(run[epoch - 1][key] for run in runs) / len(runs)
 
 
+def _value(row: Row) -> tuple[float, float]:
+    """What a row is judged by, and its spread."""
+    return (row.bits, row.bits_sd) if row.language else (row.accuracy, row.accuracy_sd)
+
+
 def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
     dense = [row for row in rows if not row.sparsity]
     if dense:
-        row = max(dense, key=lambda r: r.accuracy)
-        axes.axhline(row.accuracy, color=DENSE, linewidth=1, linestyle="--", label=f"{row.label}", zorder=0)
-        if not math.isnan(row.accuracy_sd):
-            low, high = row.accuracy - row.accuracy_sd, row.accuracy + row.accuracy_sd
-            axes.axhspan(low, high, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
+        row = max(dense, key=lambda r: r.quality)
+        mean, sd = _value(row)
+        axes.axhline(mean, color=DENSE, linewidth=1, linestyle="--", label=f"{row.label}", zorder=0)
+        if not math.isnan(sd):
+            axes.axhspan(mean - sd, mean + sd, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
 
 
 def _figure(width: float, height: float, heights: tuple[int, ...] = (1,)) -> tuple[Figure, list[Axes]]:

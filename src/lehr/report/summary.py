@@ -25,7 +25,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method at a sparsity: test accuracy (%) and NLL (nats), mean and sample standard deviation over n seeds."""
+    """A method at a sparsity: test accuracy (%) and NLL (nats), mean and sample standard deviation over n seeds.
+
+    For language `bits` is bits per character, which is then what counts; NaN otherwise.
+    """
 
     label: str
     sparsity: float
@@ -38,6 +41,18 @@ class Row:
     validation_accuracy: float
     nonzeros: int
     seconds: float
+    bits: float = math.nan
+    bits_sd: float = math.nan
+
+    @property
+    def language(self) -> bool:
+        """Whether this is a language model, judged by bits and not by accuracy."""
+        return not math.isnan(self.bits)
+
+    @property
+    def quality(self) -> float:
+        """What rows are ranked by: higher is better."""
+        return -self.bits if self.language else self.accuracy
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; an undefined spread is None."""
@@ -60,7 +75,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def summarise(cells: Sequence[Cell]) -> list[Row]:
-    """One row for each label and sparsity, at its learning rate of best mean validation accuracy.
+    """One row for each label and sparsity, at its learning rate of best mean validation accuracy (NLL for language).
 
     Rates are compared on the seeds that all of them have; ties go to the lower rate. A rate
     at which a run diverged is out of the running. Rows are ordered by sparsity, then as the cells came.
@@ -74,6 +89,8 @@ def summarise(cells: Sequence[Cell]) -> list[Row]:
     for (label, sparsity), by_lr in groups.items():
         lr = _best_rate(by_lr)
         chosen = by_lr[lr]
+        tests = [cell.result["test"] for cell in chosen]
+        bits = [scores["bits_per_character"] for scores in tests if "bits_per_character" in scores]
         accuracy = [100 * cell.result["test"]["accuracy"] for cell in chosen]
         nll = [cell.result["test"]["nll"] for cell in chosen]
         rows.append(
@@ -89,6 +106,8 @@ def summarise(cells: Sequence[Cell]) -> list[Row]:
                 validation_accuracy=100 * _mean(chosen, "validation", "accuracy"),
                 nonzeros=round(statistics.fmean(cell.result["nonzeros"] for cell in chosen)),
                 seconds=statistics.fmean(cell.seconds for cell in chosen),
+                bits=statistics.fmean(bits) if bits else math.nan,
+                bits_sd=spread(bits),
             )
         )
     order = {id(row): i for i, row in enumerate(rows)}
@@ -99,8 +118,18 @@ def _best_rate(by_lr: dict[float, list[Cell]]) -> float:
     common = set.intersection(*({cell.seed for cell in cells} for cells in by_lr.values()))
     return max(
         sorted(by_lr),
-        key=lambda rate: _mean([c for c in by_lr[rate] if c.seed in common], "validation", "accuracy"),
+        key=lambda rate: statistics.fmean(quality(c.result) for c in by_lr[rate] if c.seed in common),
     )
+
+
+def quality(result: dict[str, Any]) -> float:
+    """What runs are chosen by, on validation: accuracy, or for language the negative NLL; higher is better.
+
+    >>> quality({"task": "language-modelling", "validation": {"accuracy": 0.5, "nll": 1.5}})
+    -1.5
+    """
+    scores = result["validation"]
+    return float(-scores["nll"] if result.get("task") == "language-modelling" else scores["accuracy"])
 
 
 def _mean(cells: Sequence[Cell], split: str, score: str) -> float:

@@ -10,7 +10,15 @@ from rich.table import Table
 
 from lehr.report.summary import Row
 
-HEADINGS = ("sparsity", "method", "accuracy %", "NLL", "nonzeros", "lr", "seeds")
+
+def headings(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What the columns are called; language models have bits per character where others have NLL.
+
+    >>> headings([])[3]
+    'NLL'
+    """
+    nll = "bits/char" if any(row.language for row in rows) else "NLL"
+    return ("sparsity", "method", "accuracy %", nll, "nonzeros", "lr", "seeds")
 
 
 def with_spread(mean: float, sd: float, digits: int) -> str:
@@ -23,12 +31,12 @@ def with_spread(mean: float, sd: float, digits: int) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The texts of one row, in the order of `HEADINGS`."""
+    """The texts of one row, in the order of `headings`."""
     return (
         f"{100 * row.sparsity:.4g} %" if row.sparsity else "dense",
         row.label,
         with_spread(row.accuracy, row.accuracy_sd, 2),
-        with_spread(row.nll, row.nll_sd, 3),
+        with_spread(row.bits, row.bits_sd, 3) if row.language else with_spread(row.nll, row.nll_sd, 3),
         f"{row.nonzeros:,}",
         f"{row.lr:g}",
         str(row.n),
@@ -36,10 +44,10 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def best(rows: Sequence[Row]) -> set[int]:
-    """The indices of the most accurate row at each sparsity."""
+    """The indices of the best row at each sparsity: the most accurate, or of the fewest bits."""
     result: dict[float, int] = {}
     for i, row in enumerate(rows):
-        if row.sparsity not in result or row.accuracy > rows[result[row.sparsity]].accuracy:
+        if row.sparsity not in result or row.quality > rows[result[row.sparsity]].quality:
             result[row.sparsity] = i
     return {i for i in result.values() if rows[i].sparsity}
 
@@ -47,7 +55,7 @@ def best(rows: Sequence[Row]) -> set[int]:
 def terminal_table(rows: Sequence[Row], title: str) -> Table:
     """For Rich; the best accuracy at each sparsity is bold."""
     table = Table(title=title, title_justify="left", header_style="bold")
-    for heading in HEADINGS:
+    for heading in headings(rows):
         # Only the method's name may wrap where the screen is narrow; numbers stay whole.
         justify: Literal["left", "right"] = "left" if heading in ("sparsity", "method") else "right"
         table.add_column(heading, justify=justify, no_wrap=heading != "method", overflow="fold")
@@ -62,8 +70,11 @@ def terminal_table(rows: Sequence[Row], title: str) -> Table:
 def markdown_table(rows: Sequence[Row]) -> str:
     """For documents."""
     winners = best(rows)
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|" + "---:|" * (len(HEADINGS) - 2)]
+    names = headings(rows)
+    lines = ["| " + " | ".join(names) + " |", "|---|---|" + "---:|" * (len(names) - 2)]
     for i, row in enumerate(rows):
-        texts = [f"**{t}**" if i in winners and j == 2 else t for j, t in enumerate(cells(row))]
+        texts = [
+            f"**{t}**" if i in winners and j == (3 if row.language else 2) else t for j, t in enumerate(cells(row))
+        ]
         lines.append("| " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"

@@ -1,12 +1,11 @@
 """A checkpoint: everything a run needs to go on to the same bits, as safetensors and JSON.
 
-Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (packed bits) and
-``random``; the rest is JSON in the metadata. Nothing in it is code.
+Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (packed bits),
+``average/NAME`` and ``random``; the rest is JSON in the metadata. Nothing in it is code.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lehr.base.errors import LehrError
 from lehr.base.files import read_json_text, write_tensors
-from lehr.masks import Mask
-from lehr.masks.files import granularity_entry, packed_tensors, unpack_tensors
+from lehr.runs.digest import digest_of
 
 FORMAT = "lehr-checkpoint-1"
 
@@ -41,6 +38,7 @@ class Checkpoint:
     random: Tensor
     attachment: Mapping[str, Any] | None = None
     totals: Mapping[str, float] = field(default_factory=dict)  # running sums of the present epoch
+    average: Mapping[str, Tensor] = field(default_factory=dict)  # the weights averaged so far
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -53,14 +51,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
                 tensors[f"optimizer/{index}/{key}"] = value
             else:
                 scalars.setdefault(str(index), {})[key] = value
+    tensors |= {f"average/{name}": t for name, t in checkpoint.average.items()}
     tensors["random"] = checkpoint.random
     attachment = None
     if checkpoint.attachment is not None:
         method = dict(checkpoint.attachment["method"])
-        target: Mask = method.pop("target")
-        packed, shapes = packed_tensors(target)
-        tensors |= {f"target/{name}": bits for name, bits in packed.items()}
-        attachment = {**checkpoint.attachment, "method": method, "shapes": shapes} | granularity_entry(target)
+        target = dict(method.pop("target"))
+        tensors |= {f"target/{name}": bits for name, bits in target.pop("bits").items()}
+        attachment = {**checkpoint.attachment, "method": method, "target": target}
     state = {
         "settings": checkpoint.settings,
         "position": dict(checkpoint.position),
@@ -68,8 +66,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scalars": scalars,
         "attachment": attachment,
     }
-    # A flipped bit in the tensors would not show by itself.
-    header = {"format": FORMAT, "state": state, "check": _check(tensors)}
+    # A flipped bit would not show by itself.
+    header = {"format": FORMAT, "state": state, "check": digest_of(tensors, state)}
     write_tensors(path, tensors, {"lehr": json.dumps(header)})
 
 
@@ -83,15 +81,15 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise LehrError(f"the checkpoint {path} is damaged ({error}): {remedy}") from None
     header = read_json_text(text, str(path))
-    if header.get("format") != FORMAT:
-        raise LehrError(f"{path} is not a checkpoint of this version ({header.get('format')!r}): {remedy}")
-    if header.get("check") != _check(tensors):
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise LehrError(f"{path} is not a checkpoint of this version (its format is not {FORMAT!r}): {remedy}")
+    if header.get("check") != digest_of(tensors, header.get("state")):
         raise LehrError(f"the checkpoint {path} is damaged (its checksum does not match): {remedy}")
     state = header["state"]
     if state["settings"] != settings:
         raise LehrError(f"the checkpoint {path} is of a run with other settings: {remedy}")
     optimizer: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["scalars"].items()}
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}}
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}, "average": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         if kind == "optimizer":
@@ -101,9 +99,7 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
             groups[kind][rest] = tensor
     attachment = state["attachment"]
     if attachment is not None:
-        packed = {name: tensor.numpy() for name, tensor in groups["target"].items()}
-        shapes, texts = attachment.pop("shapes"), attachment.pop("granularity", None)
-        attachment["method"]["target"] = unpack_tensors(packed, shapes, str(path), texts)
+        attachment["method"]["target"] = {"bits": groups["target"], **attachment.pop("target")}
     return Checkpoint(
         settings=settings,
         position=state["position"],
@@ -112,24 +108,5 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
         random=tensors["random"],
         attachment=attachment,
         totals=state["totals"],
+        average=groups["average"],
     )
-
-
-def _check(tensors: Mapping[str, Tensor | np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        value = tensors[name]
-        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value.detach().cpu().contiguous()
-        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    """A name for a network's exact weights.
-
-    >>> a = weights_digest({"w": torch.zeros(2)})
-    >>> a == weights_digest({"w": torch.zeros(2)}) != weights_digest({"w": torch.ones(2)})
-    True
-    """
-    return _check(tensors)

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lehr.base.errors import LehrError
 from lehr.base.files import cannot_write, read_json, write_json, write_tensors, write_text
+from lehr.runs.digest import weights_digest
 from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs.weights import read_weights
 
 LOCK_SECONDS = 3.0  # a worker whose parent was killed needs a moment to save and leave
 KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings}
@@ -50,7 +50,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise LehrError(f"{self.path} is a file: give a folder for the run")
         if not self.settings_file.exists():
-            if self.path.is_dir() and any(p.name != "lock" for p in self.path.iterdir()):
+            if holds_something(self.path):
                 raise LehrError(f"{self.path} holds something else than a run: give an empty or a new folder")
             kind = next(name for name, cls in KINDS.items() if type(settings) is cls)
             write_json(self.settings_file, {"kind": kind, **settings.model_dump()})
@@ -77,6 +77,8 @@ class RunFolder:
             raise cannot_write(self.path, error) from None
         with file:
             self._lock(file)
+            for half in self.path.glob(".*.part"):  # a process that was killed while it wrote has left them
+                half.unlink(missing_ok=True)
             yield
 
     def _lock(self, file: TextIO) -> None:
@@ -107,7 +109,7 @@ class RunFolder:
         if not self.metrics_file.exists():
             return []
         rows = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:
@@ -138,15 +140,15 @@ class RunFolder:
         if not self.done:
             raise LehrError(f"the run in {self.path} has not ended: continue it with --resume")
         value = read_json(self.result_file)
-        if not isinstance(value, dict):
-            raise LehrError(f"{self.result_file} is damaged: it is not a table of values")
-        return value
+        if not is_result(value):
+            raise LehrError(f"{self.result_file} is damaged: it has not the values of a result")
+        return dict(value)
 
     def finish(self, tensors: dict[str, Tensor], result: dict[str, Any], timing: dict[str, float]) -> None:
         """Write the network and the result, and drop the checkpoint; the result is last and marks the end."""
         write_tensors(self.model, tensors, {"format": "pt"})
         write_json(self.timing_file, timing)
-        write_json(self.result_file, result)
+        write_json(self.result_file, result | {"weights_digest": weights_digest(tensors)})
         self.checkpoint.unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
@@ -158,12 +160,36 @@ class RunFolder:
         if not self.model.is_file():
             hint = "continue it with --resume" if self.settings_file.exists() else "give the folder of a finished run"
             raise LehrError(f"{self.path} has no model.safetensors: {hint}")
-        return read_weights(self.model)
+        tensors = read_weights(self.model)
+        known = self.result().get("weights_digest") if self.done else None
+        if known is not None and known != weights_digest(tensors):
+            raise LehrError(f"{self.model} is damaged: its checksum does not match; restore it, or train again")
+        return tensors
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors from a safetensors file, or one sentence on what is wrong with it."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise LehrError(f"{path} cannot be read ({error}): restore it, or train again") from None
+def holds_something(folder: Path) -> bool:
+    """Whether a folder holds more than a lock and what a killed process had half written.
+
+    >>> holds_something(Path("/nowhere"))
+    False
+    """
+    return folder.is_dir() and any(p.name != "lock" and p.suffix != ".part" for p in folder.iterdir())
+
+
+def is_result(value: object) -> bool:
+    """Whether this has the form of a run's result: a reason why it failed, or scores and counts.
+
+    >>> is_result({"failed": "the loss became nan"}), is_result({"test": 3})
+    (True, False)
+    """
+    if not isinstance(value, dict):
+        return False
+    if "failed" in value:
+        return isinstance(value["failed"], str)
+    scores = [value.get(part) for part in ("validation", "test")]
+    return (
+        all(isinstance(s, dict) and all(type(s.get(k)) is float for k in ("accuracy", "nll")) for s in scores)
+        and all(type(value.get(k)) is int for k in ("parameters", "nonzeros"))
+        and all(type(value.get(k, 0)) is int for k in ("kept", "weights"))
+        and all(isinstance(note, str) for note in value.get("notes", []))
+    )

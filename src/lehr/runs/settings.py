@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lehr.base.errors import LehrError, check_fraction, unknown
+from lehr.base.errors import LehrError, unknown
+from lehr.masks.granules import check_granularity
+from lehr.masks.selection import given_sparsity
 
-LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear"]
+LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear", "llr", "allr"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["auto", "fp32", "bf16"]
 S = TypeVar("S", bound="Settings")
@@ -36,11 +38,18 @@ class Settings(BaseModel):
     precision: Precision = "auto"
     threads: int = Field(default=0, ge=0)  # 0 is torch's own choice, which `settled` writes down
     limit: int | None = Field(default=None, ge=1)
+    image_size: int | None = Field(default=None, ge=1)  # pixels; None leaves images as they are
+    augment: bool | None = None  # None is what is usual for the data set
+    context: int | None = Field(default=None, ge=1)  # characters that a language model sees at once
+    average: float = Field(default=0.0, ge=0, lt=1)  # the last part of the run over which weights are averaged
+    bn_batches: int | None = Field(default=None, ge=0)  # for batch-norm statistics anew at the end; None: if averaged
+    parent: str | None = None  # the run folder or the file whose weights are taken
+    parent_digest: str | None = None  # of those weights, so that another parent is another run
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal characters that name these settings."""
-        text = json.dumps({"kind": type(self).__name__, **self.model_dump()}, sort_keys=True)
+        """Twelve hexadecimal characters that name these settings, wherever the parent lies."""
+        text = json.dumps({"kind": type(self).__name__, **self.model_dump(exclude={"parent"})}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def settled(self: S, threads: int) -> S:
@@ -55,13 +64,17 @@ class TrainSettings(Settings):
 class TuneSettings(Settings):
     """A subnetwork of a trained network, tuned by a method."""
 
-    parent: str  # the folder of the run whose network is taken
-    parent_digest: str  # of its weights, so that another parent is another run
+    parent: str
+    parent_digest: str
+    parent_epochs: int | None = None  # for how long the parent was trained, where that is known
     method: str
     sparsity: float
+    granularity: str = "unstructured"
     score: str = "magnitude"
     scope: Literal["global", "layer"] = "global"
     distribution: Literal["uniform", "erk"] = "uniform"
+    target_modules: tuple[str, ...] | str | None = None
+    exclude_modules: tuple[str, ...] | str | None = None
     target: Literal["fixed", "moving"] | None = None  # None is the method's own default
     anneal: str = "0.5"  # of the run, or "500it", "2ep"
     tau: float = Field(default=0.5, ge=0, le=1)
@@ -70,16 +83,18 @@ class TuneSettings(Settings):
     realise: Literal["sample", "mean"] = "sample"
     inactive: Literal["hold", "move"] = "hold"
     reselect_every: int | None = Field(default=None, ge=1)
+    distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss
+    distill_temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 
-    @field_validator("sparsity")
+    @model_validator(mode="before")
     @classmethod
-    def _fraction(cls, value: float) -> float:
-        return check_fraction("sparsity", value)
-
-    @property
-    def digest(self) -> str:
-        text = json.dumps({"kind": type(self).__name__, **self.model_dump(exclude={"parent"})}, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    def _sparsity_of_n_of_m(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            granularity = check_granularity(str(values.get("granularity", "unstructured")))
+            values = {**values, "granularity": granularity}
+            if not isinstance(values.get("sparsity"), str):
+                values["sparsity"] = given_sparsity(values.get("sparsity"), granularity)
+        return values
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -20,7 +20,15 @@ from lehr.sparsify.method import Method
 from lehr.sparsify.part import is_sharded
 from lehr.sparsify.passes import Inactive, Passes, State
 from lehr.sparsify.slot import Slot
-from lehr.sparsify.wrappers import called_module, check_held, holds, plain_module, plain_optimizer, state_tensors
+from lehr.sparsify.wrappers import (
+    called_module,
+    check_agreement,
+    check_held,
+    holds,
+    plain_module,
+    plain_optimizer,
+    state_tensors,
+)
 
 
 def attach(
@@ -76,6 +84,7 @@ class Attachment:
         self.method = method
         self.step = 0  # optimizer steps done
         method.target.check(self.model)
+        check_agreement(method.target)
         self.slots = [self._slot(name) for name in method.target]
         check_held(self.optimizer, {slot.name: slot.parameter for slot in self.slots})
         if rank is not None and any(is_sharded(slot.parameter) for slot in self.slots):
@@ -90,7 +99,10 @@ class Attachment:
     def _slot(self, name: str) -> Slot:
         prefix, _, attribute = name.rpartition(".")
         granules = self.method.target.granules(name)
-        return Slot(self.model.get_submodule(prefix), attribute, name, granules, self._backward_seen)
+        slot = Slot(self.model.get_submodule(prefix), attribute, name, granules, self._backward_seen)
+        if self.method.within is not None:
+            slot.set_within(self.method.within[name])
+        return slot
 
     # -- what a user may ask ------------------------------------------------------------------
     @property

@@ -38,6 +38,8 @@ class Method(ABC):
         scope: of a re-selection: ``"global"`` ranks all layers together, ``"layer"`` leaves each
             layer the number of weights that `mask` gives it.
         reselect_every: optimizer steps between re-selections; None for 20 over the phase.
+        within: a former mask, which the network has already: weights outside it never take part, and are not
+            chosen again; a density that falls starts at its density.
         realise: ``"sample"`` draws each weight in or out; ``"mean"`` multiplies it by P instead.
         seed: of the draws and of ties.
     """
@@ -53,6 +55,7 @@ class Method(ABC):
         scope: Scope = "global",
         reselect_every: int | None = None,
         realise: Realise = "sample",
+        within: Mask | None = None,
         seed: int = 0,
     ) -> None:
         require(
@@ -66,7 +69,11 @@ class Method(ABC):
             raise unknown("scope", scope, ["global", "layer"])
         every = reselect_every if reselect_every is not None else max(1, steps // RESELECTIONS)
         require(every >= 1, f"reselect_every is {reselect_every}: give a number of optimizer steps, at least 1")
+        if within is not None:
+            stray = (mask - within).kept
+            require(stray == 0, f"the mask has {stray} weights outside the mask given as `within`: select with within=")
         self.initial = mask
+        self.within = within
         self.target = mask
         self.steps = int(steps)
         self.moving = target == "moving"
@@ -109,12 +116,15 @@ class Method(ABC):
         best weight stays. With a fixed target whose density falls, the target stays inside.
         """
         always = None if self.moving else self.initial
-        self.target = select_by_magnitude(weights, self.initial, self.density(t), self.scope, always, self.seed)
+        density = self.density(t)
+        self.target = select_by_magnitude(
+            weights, self.initial, density, self.scope, always, self.seed, within=self.within
+        )
 
     # -- state --------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
         """What cannot be recomputed: the target, when it moves."""
-        return {"method": self.name, "steps": self.steps, "target": self.target}
+        return {"method": self.name, "steps": self.steps, "target": self.target.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the state of the same method with the same length."""
@@ -123,8 +133,7 @@ class Method(ABC):
                 raise LehrError(
                     f"the saved state is of {field} {state.get(field)!r} and this is {mine!r}: they must agree"
                 )
-        target = state["target"]
-        require(isinstance(target, Mask), "the saved state has no target mask: the checkpoint is of another kind")
+        target = Mask.from_state_dict(state["target"])
         require(
             {row.name: row.shape for row in target.layers()} == {row.name: row.shape for row in self.initial.layers()},
             "the saved target covers other layers than the mask given: the checkpoint is of another network",
@@ -136,11 +145,18 @@ class Method(ABC):
 
 
 def select_by_magnitude(
-    weights: Mapping[str, Tensor], like: Mask, density: float, scope: Scope, always: Mask | None, seed: int
+    weights: Mapping[str, Tensor],
+    like: Mask,
+    density: float,
+    scope: Scope,
+    always: Mask | None,
+    seed: int,
+    *,
+    within: Mask | None = None,
 ) -> Mask:
     """A mask of the given density by ``|w|``, in the granules of `like`, with at least one granule a layer.
 
-    `always` lists weights that are in whatever their magnitude; with N:M the best N of every M are. Where `like`
+    `always` lists weights that are in whatever their magnitude, outside `within` none is; with N:M the best N of every M are. Where `like`
     has k of N granules and density d, ``k + (N - k) (density - d) / (1 - d)`` are kept: in all with
     ``scope="global"``, in each layer with ``"layer"``.
 
@@ -151,26 +167,31 @@ def select_by_magnitude(
     cuts = {name: like.granules(name) for name in like}
     scored = fold_groups({name: _magnitude(name, weights[name]) for name in like}, cuts)
     former = fold_all(dict(like), cuts)
-    everything: dict[str, Tensor | None] = dict.fromkeys(scored)
-    inside = best_n_of_m(scored, everything, cuts, seed)
+    allowed: dict[str, Tensor | None] = dict.fromkeys(scored)
+    if within is not None:
+        allowed |= fold_all({name: within[name] for name in like}, cuts)
+    inside = best_n_of_m(scored, allowed, cuts, seed)
     if always is not None:
         inside = fold_all(dict(always), cuts)
     for group, score in scored.items():
         first = inside.get(group)
         if first is None:
             first = torch.zeros_like(score, dtype=torch.bool)
-            first[score.argmax()] = True
+            free = allowed[group]
+            first[(score if free is None else score.masked_fill(~free.to(score.device), -1.0)).argmax()] = True
         score[first.to(score.device)] = torch.inf
     counts = {group: (int(keep.sum()), keep.numel()) for group, keep in former.items()}
     if scope == "global":
         kept_now, size = (sum(column) for column in zip(*counts.values(), strict=True))
-        total = max(_between(kept_now, size, like.density, density), len(scored))
-        kept = keep_best(scored, everything, total, seed)
+        room = sum(size if (a := allowed[group]) is None else int(a.sum()) for group, (_, size) in counts.items())
+        total = min(max(_between(kept_now, size, like.density, density), len(scored)), room)
+        kept = keep_best(scored, allowed, total, seed)
     else:
         kept = {}
         for group, (kept_now, size) in counts.items():
-            total = max(1, _between(kept_now, size, like.density, density))
-            kept |= keep_best({group: scored[group]}, {group: None}, total, seed)
+            room = size if (a := allowed[group]) is None else int(a.sum())
+            total = min(max(1, _between(kept_now, size, like.density, density)), room)
+            kept |= keep_best({group: scored[group]}, {group: allowed[group]}, total, seed)
     shapes = {row.name: row.shape for row in like.layers()}
     return Mask(spread_groups(kept, cuts, shapes), like.granularities)
 

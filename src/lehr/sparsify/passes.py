@@ -58,10 +58,12 @@ class Passes:
                 chance = SETTLED if wanted is State.JUDGED else method.chance(step, slot.part)
                 if chance.settled:
                     slot.draw(None, first=self.turn == 0)
-                elif method.realise == "mean":
-                    slot.draw(chance.probability(slot.target), first=self.turn == 0)
                 else:
-                    slot.draw(self._sample(slot, chance, method.seed, step), first=self.turn == 0)
+                    mean = method.realise == "mean"
+                    chosen = chance.probability(slot.target) if mean else self._sample(slot, chance, method.seed, step)
+                    if slot.within is not None:
+                        chosen = chosen * slot.within
+                    slot.draw(chosen, first=self.turn == 0)
             torch.clear_autocast_cache()  # or a second forward in an autocast region uses the first one's weights
         self.turn += 1
 

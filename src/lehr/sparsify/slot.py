@@ -35,6 +35,7 @@ class Slot:
         self.home = self.parameter  # the one that the optimizer moves
         self.part = Part.of(name, self.parameter, granules)
         self.target = torch.ones(self.part.shape, dtype=torch.bool, device=self.local.device)
+        self.within: Tensor | None = None  # what may ever take part; None is everything
         self.inside = torch.ones_like(self.target, dtype=self.local.dtype)  # the target as 0.0 and 1.0
         self.factor = self.inside
         self.takes_part = self.inside  # the factor as 0.0 and 1.0
@@ -65,11 +66,16 @@ class Slot:
         self.inside = self.target.to(local.dtype)
         self.forget()
 
+    def set_within(self, whole: Tensor) -> None:
+        """Take up the mask outside which nothing ever takes part."""
+        self.within = self.part.cut(whole).to(self.local.device)
+
     def _follow(self, local: Tensor) -> None:
         """Move along when the user has moved the network to another device or type."""
         if self.inside.device != local.device or self.inside.dtype != local.dtype:
             self.target = self.target.to(local.device)
             self.inside = self.target.to(local.dtype)
+            self.within = None if self.within is None else self.within.to(local.device)
             self.shadow = self._drawn = None
             self.forget()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from lehr.base.errors import LehrError
+from lehr.masks import Mask
 from lehr.sparsify.part import local_tensor
 
 
@@ -77,3 +79,20 @@ def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
                 f"the optimizer does not hold {name}, which the mask covers: give it all parameters of the attached "
                 "network, or leave the layer out of the mask"
             )
+
+
+def check_agreement(mask: Mask) -> None:
+    """Raise unless every process of a distributed run has the same mask; all must ask together.
+
+    >>> import torch
+    >>> check_agreement(Mask({"w": torch.tensor([True])}))
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    digests: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(digests, mask.digest)
+    if len(set(digests)) > 1:
+        raise LehrError(
+            "the processes have different masks: select from the same weights with the same seed, for example after "
+            "the network is wrapped"
+        )

@@ -1,19 +1,21 @@
-"""How good is a network? Accuracy and negative log-likelihood."""
+"""How good is a network? Accuracy and negative log-likelihood, and for language bits per character."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lehr.data import Dataset, Split, evaluation_batches
+from lehr.data import Dataset, Examples, evaluation_batches
+from lehr.training.losses import rows
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy in [0, 1], and mean negative log-likelihood in nats."""
+    """Accuracy in [0, 1], and mean negative log-likelihood in nats, over `count` predictions."""
 
     accuracy: float
     nll: float
@@ -23,26 +25,36 @@ class Scores:
         """Plain values."""
         return asdict(self)
 
+    @property
+    def bits(self) -> float:
+        """``nll / ln 2``: bits per character, for a language model over characters.
 
-def evaluate(model: nn.Module, split: Split, data: Dataset, *, device: torch.device | str = "cpu") -> Scores:
-    """Judge a network on all examples of a split, in evaluation mode and fp32; its mode is put back after.
+        >>> Scores(0.5, 1.3862943611198906, 1).bits
+        2.0
+        """
+        return self.nll / math.log(2)
+
+
+def evaluate(model: nn.Module, examples: Examples, data: Dataset, *, device: torch.device | str = "cpu") -> Scores:
+    """Judge a network on all given examples, in evaluation mode and fp32; its mode is put back after.
 
     >>> from lehr.data import load
     >>> from lehr.models import create
     >>> digits = load("digits")
-    >>> evaluate(create("lenet5", 10, digits.input_shape), digits.test, digits).count
+    >>> evaluate(create("lenet5", **digits.sizes), digits.test, digits).count
     360
     """
     training = model.training
     model.eval()
-    correct, total_nll = 0, 0.0
+    correct, count, total_nll = 0, 0, 0.0
     try:
         with torch.inference_mode():
-            for images, labels in evaluation_batches(split, data):
-                logits = model(images.to(device)).float()
-                labels = labels.to(device)
-                correct += int((logits.argmax(1) == labels).sum())
-                total_nll += float(F.cross_entropy(logits, labels, reduction="sum").double())
+            for inputs, targets in evaluation_batches(examples, data):
+                logits = rows(model(inputs.to(device)))
+                targets = targets.to(device).reshape(-1)
+                correct += int((logits.argmax(-1) == targets).sum())
+                count += len(targets)
+                total_nll += float(F.cross_entropy(logits, targets, reduction="sum").double())
     finally:
         model.train(training)
-    return Scores(correct / len(split), total_nll / len(split), len(split))
+    return Scores(correct / count, total_nll / count, count)

@@ -69,5 +69,38 @@ def linear(step: int, total: int) -> float:
     return 1.0 - step / total
 
 
+@learning_rates.register("llr")
+@learning_rates.register("allr")
+def llr(step: int, total: int, warmup: float = 0.1) -> float:
+    """Linear to zero after a warm-up from 0 in half a cosine over a tenth of the run (Zimmer et al. 2021, 2111.00843).
+
+    ``allr`` is the same from a peak that goes by how much the cut took away: see `adaptive_peak`.
+
+    >>> [round(llr(s, 100), 2) for s in (0, 5, 10, 55, 99)]
+    [0.0, 0.5, 1.0, 0.5, 0.01]
+    """
+    end = warmup * total
+    if step < end:
+        return _between(0.0, 1.0, step / end)
+    return (total - step) / (total - end)
+
+
+def adaptive_peak(norm_before: float, norm_after: float, sparsity: float, share: float) -> float:
+    """The factor of ALLR on the peak rate: ``clip(q / sqrt(s), share, 1)``, ``q = sqrt(|a^2 - b^2|) / a``.
+
+    Args:
+        norm_before, norm_after: a and b, the L2 norms of all parameters before and after the cut.
+        sparsity: s, the fraction of the weights that is cut.
+        share: tuning epochs over the epochs that the parent was trained for, at most 1; 0 if unknown.
+
+    >>> round(adaptive_peak(1.0, 0.8, 0.81, 0.1), 4), adaptive_peak(1.0, 1.0, 0.81, 0.1)
+    (0.6667, 0.1)
+    """
+    if sparsity <= 0 or norm_before <= 0:
+        return max(share, 0.0)
+    drop = math.sqrt(abs(norm_before**2 - norm_after**2)) / norm_before
+    return min(1.0, max(min(share, 1.0), drop / math.sqrt(sparsity)))
+
+
 def _between(a: float, b: float, u: float) -> float:
     return b + (a - b) * (1.0 + math.cos(math.pi * u)) / 2.0

@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lehr.base.errors import Diverged, Interrupted, LehrError
-from lehr.data import Batches, Dataset
+from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.sparsify import Attachment, Method, attach
 from lehr.sparsify.passes import Inactive
+from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
 from lehr.training.learning_rates import learning_rates
+from lehr.training.losses import distillation_loss, task_loss
 from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
 from lehr.training.progress import SILENT, Bar
+from lehr.training.trackers import tracked
 
 
 def checkpoint_interval() -> float:
@@ -56,6 +59,15 @@ class Position:
     lines: int = 0
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A network to learn from: its share `weight` in the loss, and the temperature of both."""
+
+    network: nn.Module
+    weight: float
+    temperature: float
+
+
 def steps_per_epoch(settings: Settings, data: Dataset) -> int:
     """Optimizer steps in an epoch: full batches over accumulated ones (a rest makes a step of its own)."""
     batches = len(Batches(data, settings.batch_size, settings.seed))
@@ -75,6 +87,9 @@ def fit(
     *,
     method: Method | None = None,
     inactive: Inactive = "hold",
+    teacher: Teacher | None = None,
+    peak: float = 1.0,
+    trackers: Sequence[str] = (),
     bar: Bar = SILENT,
     checkpoint_seconds: float | None = None,
 ) -> Outcome:
@@ -84,6 +99,17 @@ def fit(
     `Interrupted`. A killed run started again gives the same bits as one left alone. The test set is
     read once, at the end.
 
+    Args:
+        model: trained in place.
+        data, settings, folder: on what, how, and where to.
+        method: the path of the probabilities; None for dense training.
+        inactive: as in `lehr.attach`.
+        teacher: a network to learn from beside the targets.
+        peak: factor on the learning rate throughout.
+        trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
+        bar: to show progress on.
+        checkpoint_seconds: None for ``LEHR_CHECKPOINT_SECONDS``, or 30.
+
     Raises:
         Interrupted: asked to stop; the state is saved.
         LehrError: the loss is not finite, or a file cannot be read or written.
@@ -91,22 +117,28 @@ def fit(
     if settings.threads:  # a setting, because another number of threads gives other bits
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    # Autocast is entered here and not left to Accelerate, which would also judge the network in bf16.
-    accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=settings.accumulate)
-    optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
-    network, wrapped = accelerator.prepare(model, optimizer)
+    total = total_steps(settings, data)
+    average_from = averaging.check_average(settings.average, total, 0 if method is None else method.steps)
     started = time.monotonic()
     with ExitStack() as stack:
+        accelerator = stack.enter_context(tracked(settings, folder, trackers))
+        optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
+        average = averaging.Average(model, average_from) if settings.average else None
+        network, wrapped = accelerator.prepare(model, optimizer)
+        if teacher is not None:
+            teacher.network.to(accelerator.device).eval()
         request = stack.enter_context(stop_on_signal())
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=inactive)) if method else None
         run = _Run(settings, folder, data, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
+        run.teacher, run.peak, run.average = teacher, peak, average
         run.restore()
         while run.position.epoch < settings.epochs:
             run.epoch()
+        run.complete()
         validation, test = run.judge(data.validation), run.judge(data.test)
-        if request:
-            run.pause()
+        if together.any_of(bool(request)):
+            run.leave()
         if not (math.isfinite(validation.nll) and math.isfinite(test.nll)):
             raise Diverged("the network ended with weights that give no finite loss: lower the learning rate")
     accelerator.free_memory()
@@ -117,6 +149,9 @@ class _Run:
     """The moving parts of one `fit`."""
 
     checkpoint_seconds = 0.0
+    teacher: Teacher | None = None
+    average: averaging.Average | None = None
+    peak = 1.0
 
     def __init__(
         self,
@@ -148,57 +183,77 @@ class _Run:
     def epoch(self) -> None:
         """The rest of the present epoch, its metrics, and a look at the validation set."""
         self.network.train()
-        for images, labels in self.batches.epoch(self.position.epoch, self.position.batch):
-            self.batch(images.to(self.accelerator.device), labels.to(self.accelerator.device))
-            if self.request or time.monotonic() - self.saved_at > self.checkpoint_seconds:
-                self.pause()
+        for inputs, targets in self.batches.epoch(self.position.epoch, self.position.batch):
+            self.batch(inputs.to(self.accelerator.device), targets.to(self.accelerator.device))
+            stop = together.any_of(bool(self.request))
+            if stop or time.monotonic() - self.saved_at > self.checkpoint_seconds:
+                self.pause(stop=stop)
         row = self.metrics()
         if self.accelerator.is_main_process:
             self.folder.add_metrics(row)
+        self.accelerator.log({k: v for k, v in row.items() if v is not None}, step=self.position.step)
         self.position.epoch += 1
         self.position.batch = 0
         self.position.lines += 1
         self.totals = dict.fromkeys(self.totals, 0.0)
 
-    def batch(self, images: Tensor, labels: Tensor) -> None:
-        """One batch; the optimizer steps where Accelerate says that gradients are complete."""
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.settings.lr * self.peak * self.factor(step, self.total)
+
+    def batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """One batch; the optimizer steps where gradients are complete."""
         position = self.position
         last = position.batch + 1 == len(self.batches)
-        rate = self.settings.lr * self.factor(position.step, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rate(position.step)
         complete = last or (position.batch + 1) % self.settings.accumulate == 0
         self.accelerator.sync_gradients = complete
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.network(images)
-        loss = F.cross_entropy(logits.float(), labels)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the loss became {value} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
-                "lower the learning rate; what was saved before is kept"
-            )
-        self.accelerator.backward(loss)
+        # Ranks need not add up gradients that are not complete yet.
+        waiting = nullcontext() if complete else self.accelerator.no_sync(self.network)
+        with waiting:
+            logits, loss = self.forward(inputs, targets)
+            value = float(loss.detach())
+            if together.any_of(not math.isfinite(value)):
+                raise Diverged(
+                    f"the loss became {value} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
+                    "lower the learning rate; what was saved before is kept"
+                )
+            self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.totals["loss"] += value * len(labels)
-        self.totals["correct"] += int((logits.detach().argmax(1) == labels).sum())
-        self.totals["seen"] += len(labels)
+        self.totals["loss"] += value * targets.numel()
+        self.totals["correct"] += int((logits.detach().argmax(-1) == targets).sum())
+        self.totals["seen"] += targets.numel()
         position.batch += 1
         position.step += complete
+        if self.average is not None and complete:
+            self.average.add(self.model, position.step)
         done = position.epoch * len(self.batches) + position.batch
         self.bar.update(done, f"loss {value:.3f}")
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and loss; autocast is entered here, or Accelerate would also judge the network in bf16."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network(inputs)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    hint = self.teacher.network(inputs)
+        if self.teacher is None:
+            return logits, task_loss(logits, targets)
+        return logits, distillation_loss(logits, hint, targets, self.teacher.weight, self.teacher.temperature)
 
     def metrics(self) -> dict[str, Any]:
         """The line for an epoch that has just ended."""
         scores = self.judge(self.data.validation)
-        seen = self.totals["seen"] or 1.0
+        totals = together.total_of(self.totals)
+        seen = totals["seen"] or 1.0
         row: dict[str, Any] = {
             "epoch": self.position.epoch + 1,
             "step": self.position.step,
-            "lr": self.settings.lr * self.factor(max(0, self.position.step - 1), self.total),
-            "loss": self.totals["loss"] / seen,
-            "train_accuracy": self.totals["correct"] / seen,
+            "lr": self.rate(max(0, self.position.step - 1)),
+            "loss": totals["loss"] / seen,
+            "train_accuracy": totals["correct"] / seen,
             "validation_accuracy": scores.accuracy,
             "validation_nll": scores.nll if math.isfinite(scores.nll) else None,
         }
@@ -207,25 +262,47 @@ class _Run:
             row["expected_density"] = self.attachment.expected_density()
         return row
 
-    def judge(self, split: Any) -> Scores:
+    def judge(self, examples: Examples) -> Scores:
         """Scores of the network, or of its target while it anneals."""
         with ExitStack() as stack:
             if self.attachment is not None:
                 stack.enter_context(self.attachment.judged())
-            return evaluate(self.network, split, self.data, device=self.accelerator.device)
+            return evaluate(self.model, examples, self.data, device=self.accelerator.device)
+
+    def complete(self) -> None:
+        """The last touches: averaged weights, and statistics for them."""
+        count = self.settings.bn_batches
+        if count is None:
+            count = averaging.BN_BATCHES if self.average is not None else 0
+        self.save()  # before anything that must not be done twice
+        if self.average is not None:
+            self.average.put(self.model)
+        if count and averaging.has_batch_norm(self.model):
+            # The batches of an epoch that was not trained on; every process takes all of them.
+            epoch = Batches(self.data, self.settings.batch_size, self.settings.seed).epoch(self.settings.epochs)
+            inputs = (x.to(self.accelerator.device) for x, _ in islice(epoch, count))
+            averaging.reestimate_batch_norm(self.model, inputs)
 
     # -- saving -------------------------------------------------------------------------------
-    def pause(self) -> None:
+    def pause(self, *, stop: bool) -> None:
         """Save, if gradients are not half accumulated; leave if asked to."""
         if self.position.batch % self.settings.accumulate and self.position.batch != len(self.batches):
             return
+        self.save()
+        if stop:
+            self.leave()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder.checkpoint, self.state())
         self.saved_at = time.monotonic()
-        if self.request:
-            raise Interrupted(
-                f"stopped at step {self.position.step} of {self.total}; the state is saved: continue with --resume"
-            )
+
+    def leave(self) -> None:
+        """Stop here, where the state is saved."""
+        raise Interrupted(
+            f"stopped at step {self.position.step} of {self.total}; the state is saved: continue with --resume"
+        )
 
     def state(self) -> Checkpoint:
         """All that a resumed run needs."""
@@ -237,24 +314,31 @@ class _Run:
             random=torch.get_rng_state(),
             attachment=None if self.attachment is None else self.attachment.state_dict(),
             totals=self.totals,
+            average={} if self.average is None else self.average.state(),
         )
 
     def restore(self) -> None:
         """Take up the folder's checkpoint, if it has one."""
         if not self.folder.checkpoint.exists():
-            self.folder.cut_metrics(0)
+            if self.accelerator.is_main_process:
+                self.folder.cut_metrics(0)
             return
         checkpoint = load_checkpoint(self.folder.checkpoint, self.settings.digest)
         self.position = Position(**checkpoint.position)
         self.totals = dict(checkpoint.totals)
+        if not self.accelerator.is_main_process:
+            self.totals = dict.fromkeys(self.totals, 0.0)  # the first process has the sums of its own share
         load_weights(self.model, checkpoint.model, str(self.folder.checkpoint))
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": dict(checkpoint.optimizer), "param_groups": groups})
         torch.set_rng_state(checkpoint.random)
+        if self.average is not None:
+            self.average.load(dict(checkpoint.average))
         if self.attachment is not None:
             assert checkpoint.attachment is not None, "a checkpoint with these settings has an attachment"
             self.attachment.load_state_dict(checkpoint.attachment)
-        self.folder.cut_metrics(self.position.lines)
+        if self.accelerator.is_main_process:
+            self.folder.cut_metrics(self.position.lines)
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

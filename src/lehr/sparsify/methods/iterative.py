@@ -35,13 +35,17 @@ class Iterative(Method):
         target: Target = "moving",
         scope: Scope = "global",
         reselect_every: int | None = None,
+        within: Mask | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(mask, steps=steps, target=target, scope=scope, reselect_every=reselect_every, seed=seed)
+        super().__init__(
+            mask, steps=steps, target=target, scope=scope, reselect_every=reselect_every, within=within, seed=seed
+        )
 
     def density(self, t: int) -> float:
+        start = 1.0 if self.within is None else self.within.density
         d = self.initial.density
-        return d + (1 - d) * type(self).path(self.progress(t))
+        return d + (start - d) * type(self).path(self.progress(t))
 
     @property
     def reselects(self) -> bool:

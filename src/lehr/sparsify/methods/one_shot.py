@@ -20,8 +20,8 @@ class OneShot(Method):
 
     name: ClassVar[str] = "one-shot"
 
-    def __init__(self, mask: Mask, *, seed: int = 0) -> None:
-        super().__init__(mask, seed=seed)
+    def __init__(self, mask: Mask, *, within: Mask | None = None, seed: int = 0) -> None:
+        super().__init__(mask, within=within, seed=seed)
 
     def chance(self, t: int, part: Part) -> Chance:
         return SETTLED

@@ -42,11 +42,19 @@ class RandomAnnealing(Method):
         scope: Scope = "global",
         reselect_every: int | None = None,
         realise: Realise = "sample",
+        within: Mask | None = None,
         seed: int = 0,
     ) -> None:
         check_schedule(schedule)
         super().__init__(
-            mask, steps=steps, target=target, scope=scope, reselect_every=reselect_every, realise=realise, seed=seed
+            mask,
+            steps=steps,
+            target=target,
+            scope=scope,
+            reselect_every=reselect_every,
+            realise=realise,
+            within=within,
+            seed=seed,
         )
         self.schedule = schedule
         self.all_weights = all_weights

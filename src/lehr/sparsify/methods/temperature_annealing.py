@@ -26,7 +26,7 @@ class TemperatureAnnealing(Method):
         schedule: ``linear``, ``cosine``, ``exponential``, ``cubic``, ``log-density`` or a function
             of u that falls from 1 to exactly 0.
         all_weights: whether kept weights are stochastic too.
-        target, scope, reselect_every, realise, seed: as in `Method`.
+        target, scope, reselect_every, realise, within, seed: as in `Method`.
 
     >>> import torch
     >>> method = TemperatureAnnealing(Mask({"w": torch.tensor([True, False])}), tau=0.5, steps=4, schedule="linear")
@@ -48,6 +48,7 @@ class TemperatureAnnealing(Method):
         scope: Scope = "global",
         reselect_every: int | None = None,
         realise: Realise = "sample",
+        within: Mask | None = None,
         seed: int = 0,
     ) -> None:
         check_fraction("tau", tau, below_one=False)
@@ -57,7 +58,14 @@ class TemperatureAnnealing(Method):
             )
         check_schedule(schedule)
         super().__init__(
-            mask, steps=steps, target=target, scope=scope, reselect_every=reselect_every, realise=realise, seed=seed
+            mask,
+            steps=steps,
+            target=target,
+            scope=scope,
+            reselect_every=reselect_every,
+            realise=realise,
+            within=within,
+            seed=seed,
         )
         self.tau = float(tau)
         self.schedule = schedule

@@ -1,0 +1,64 @@
+"""Weights to start from: those of a run, or a file of the user's. Nothing in a file is code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lehr.base.errors import LehrError
+
+NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights in their checkpoints
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a ``.safetensors`` file, or from a ``.pt`` file read with ``weights_only``.
+
+    A checkpoint that holds the weights under ``state_dict`` or ``model`` is opened, and the prefixes that
+    DistributedDataParallel and torch.compile put before every name are taken off.
+
+    Raises `LehrError` where the file is missing, damaged, holds code, or holds something else.
+
+    >>> torch.save({"model": {"module.w": torch.zeros(1)}}, "/tmp/_doc.pt")
+    >>> read_weights(Path("/tmp/_doc.pt"))
+    {'w': tensor([0.])}
+    """
+    if not path.is_file():
+        raise LehrError(f"there is no file {path}: give the folder of a run or a file of weights")
+    if path.suffix not in SUFFIXES:
+        raise LehrError(f"{path} is not a file of weights: give one of {', '.join(SUFFIXES)}")
+    try:
+        value: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise LehrError(f"{path} cannot be read ({_short(error)}): restore it, or train again") from None
+    for key in NESTED:
+        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            value = value[key]
+    if not isinstance(value, Mapping) or not value or not all(isinstance(t, Tensor) for t in value.values()):
+        raise LehrError(f"{path} holds no weights by name: save model.state_dict()")
+    tensors = {str(name): tensor for name, tensor in value.items()}
+    for prefix in ("_orig_mod.", "module.", "_orig_mod."):
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise LehrError(
+            f"{path} holds more than tensors, and such a file can run code: save model.state_dict() alone"
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    text = str(error).splitlines()
+    return text[0] if text else type(error).__name__

@@ -1,0 +1,41 @@
+"""The loss of every task, and distillation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rows(logits: Tensor) -> Tensor:
+    """Logits (N, classes) or (N, length, classes) as one row a prediction, float32.
+
+    >>> import torch
+    >>> rows(torch.zeros(2, 3, 5)).shape
+    torch.Size([6, 5])
+    """
+    return logits.reshape(-1, logits.shape[-1]).float()
+
+
+def task_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats over all predictions; `targets` (N,) or (N, length).
+
+    >>> import torch
+    >>> round(float(task_loss(torch.zeros(2, 4), torch.tensor([0, 1]))), 4)
+    1.3863
+    """
+    return F.cross_entropy(rows(logits), targets.reshape(-1))
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, targets: Tensor, weight: float, temperature: float) -> Tensor:
+    """``(1 - a) CE + a T^2 KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al. 2015, 1503.02531).
+
+    `teacher` has the shape of `logits`; a is `weight` in [0, 1], T is `temperature` above 0.
+
+    >>> import torch
+    >>> same = torch.tensor([[1.0, 2.0]])
+    >>> float(distillation_loss(same, same, torch.tensor([0]), weight=1.0, temperature=3.0))
+    0.0
+    """
+    student, master = (F.log_softmax(rows(x) / temperature, -1) for x in (logits, teacher))
+    pull = F.kl_div(student, master, reduction="batchmean", log_target=True) * temperature**2
+    return (1.0 - weight) * task_loss(logits, targets) + weight * pull
