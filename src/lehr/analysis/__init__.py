@@ -1,1 +1,1 @@
-"""What a trained network is worth beyond its accuracy."""
+"""What a network is worth and what it costs: quality and calibration, FLOPs, sensitivity by layer, corrupted data."""

@@ -103,15 +103,18 @@ def run(settings: Any, out: Path, *, jobs: int, as_json: bool, quiet: bool) -> N
     """Run a comparison and print its end; the demo is one too."""
     from lehr.recipes.compare import compare as recipe
     from lehr.recipes.publish import publish
+    from lehr.report.diagnosis import diagnose_rows
     from lehr.report.table import terminal_table
 
     rows, cells = recipe(settings, out, jobs=jobs, show=screen.show_bar(quiet, as_json))
     title = f"{settings.model} on {settings.data}"
     files = publish(out, title, rows, cells, settings.model_dump(), ["lehr", *sys.argv[1:]])
+    notes = diagnose_rows(rows)
     if as_json:
-        screen.print_json({"rows": [row.as_dict() for row in rows], "files": files})
+        screen.print_json({"rows": [row.as_dict() for row in rows], "notes": notes, "files": files})
         return
     printer = screen.console()
     printer.print(terminal_table(rows, title))
+    screen.notes(notes)
     for name, path in files.items():
         printer.print(f"[dim]{name:>8}[/]  {path}", soft_wrap=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lehr import __version__
 from lehr.base.errors import Interrupted, LehrError
-from lehr.cli import compare, demo, show, train, tune
+from lehr.cli import compare, demo, evaluate, preview, run_recipe, sensitivity, show, train, tune
 
 app = typer.Typer(
     name="lehr",
@@ -25,6 +25,10 @@ app.command()(train.train)
 app.command()(tune.prune)
 app.command()(tune.tune)
 app.command()(compare.compare)
+app.command()(preview.preview)
+app.command()(sensitivity.sensitivity)
+app.command()(evaluate.evaluate)
+app.command("run")(run_recipe.run_recipe)
 app.command()(show.show)
 
 

@@ -108,6 +108,18 @@ def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     return {name: tuple(value) if isinstance(value, list) else value for name, value in wanted.items()}
 
 
+def whole_numbers(text: str, name: str) -> tuple[int, ...]:
+    """Comma-separated whole numbers.
+
+    >>> whole_numbers("1,5", "severities")
+    (1, 5)
+    """
+    values = numbers(text, name)
+    if any(value != int(value) for value in values):
+        raise LehrError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,3,5")
+    return tuple(int(value) for value in values)
+
+
 def numbers(text: str, name: str) -> tuple[float, ...]:
     """Comma-separated numbers.
 

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lehr.base.errors import LehrError
+
 
 def console() -> Console:
     """Standard output; at least 110 columns where it is not a terminal, so that tables are not cut.
@@ -47,6 +49,13 @@ def end(title: str, result: dict[str, Any], out: Path, *, as_json: bool) -> None
     printer = console()
     printer.print(result_table(title, result, str(out)))
     notes(result.get("notes", ()))
+
+
+def one_of(run: object, weights: object) -> str:
+    """The run folder or the file of weights, whichever was given."""
+    if (run is None) == (weights is None):
+        raise LehrError("give the folder of a run, or --from with a file of weights, and not both")
+    return str(weights if run is None else run)
 
 
 def notes(texts: Sequence[str]) -> None:

@@ -15,6 +15,41 @@ Sparsity = Annotated[
     typer.Option(help="Fraction to leave out, in [0, 1); N:M brings its own.", rich_help_panel=options.MASK),
 ]
 
+MethodName = Annotated[
+    str,
+    typer.Option(
+        help="one-shot, iterative, gradual, random-annealing, temperature-annealing, or dense (the control).",
+        rich_help_panel=PANEL,
+    ),
+]
+Anneal = Annotated[
+    str, typer.Option(help="Length of the phase: 0.5 of the run, 500it, 2ep or 1ep100it.", rich_help_panel=PANEL)
+]
+Tau = Annotated[float, typer.Option(help="Temperature at the start of temperature annealing.", rich_help_panel=PANEL)]
+TauSchedule = Annotated[
+    str | None,
+    typer.Option(help="linear, cosine, exponential, cubic or log-density (default: cosine).", rich_help_panel=PANEL),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="fixed: the chosen weights. moving: chosen again by magnitude on the way.", rich_help_panel=PANEL
+    ),
+]
+All = Annotated[bool, typer.Option("--all-weights", help="Kept weights are stochastic too.", rich_help_panel=PANEL)]
+Realise = Annotated[
+    str, typer.Option(help="sample weights in and out, or fade them by the mean.", rich_help_panel=PANEL)
+]
+Inactive = Annotated[
+    str,
+    typer.Option(
+        help="Weights that took no part: hold them, or let momentum and decay move them.", rich_help_panel=PANEL
+    ),
+]
+ReselectEvery = Annotated[
+    int | None, typer.Option(help="Steps between re-selections (20 in the phase).", rich_help_panel=PANEL)
+]
+
 
 def prune(
     parent: options.From,
@@ -60,46 +95,15 @@ def tune(
     distribution: options.Distribution = "uniform",
     target_modules: options.TargetModules = None,
     exclude_modules: options.ExcludeModules = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="one-shot, iterative, gradual, random-annealing, temperature-annealing, or dense (the control).",
-            rich_help_panel=PANEL,
-        ),
-    ] = "gradual",
-    anneal: Annotated[
-        str, typer.Option(help="Length of the phase: 0.5 of the run, 500it, 2ep or 1ep100it.", rich_help_panel=PANEL)
-    ] = "0.5",
-    tau: Annotated[
-        float, typer.Option(help="Temperature at the start of temperature annealing.", rich_help_panel=PANEL)
-    ] = 0.5,
-    tau_schedule: Annotated[
-        str | None,
-        typer.Option(
-            help="linear, cosine, exponential, cubic or log-density (default: cosine).", rich_help_panel=PANEL
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="fixed: the chosen weights. moving: chosen again by magnitude on the way.", rich_help_panel=PANEL
-        ),
-    ] = None,
-    all_weights: Annotated[
-        bool, typer.Option("--all-weights", help="Kept weights are stochastic too.", rich_help_panel=PANEL)
-    ] = False,
-    realise: Annotated[
-        str, typer.Option(help="sample weights in and out, or fade them by the mean.", rich_help_panel=PANEL)
-    ] = "sample",
-    inactive: Annotated[
-        str,
-        typer.Option(
-            help="Weights that took no part: hold them, or let momentum and decay move them.", rich_help_panel=PANEL
-        ),
-    ] = "hold",
-    reselect_every: Annotated[
-        int | None, typer.Option(help="Steps between re-selections (20 in the phase).", rich_help_panel=PANEL)
-    ] = None,
+    method: MethodName = "gradual",
+    anneal: Anneal = "0.5",
+    tau: Tau = 0.5,
+    tau_schedule: TauSchedule = None,
+    target: Target = None,
+    all_weights: All = False,
+    realise: Realise = "sample",
+    inactive: Inactive = "hold",
+    reselect_every: ReselectEvery = None,
     epochs: options.Epochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from lehr.base.files import write_text
 from lehr.report import plots, table
+from lehr.report.diagnosis import diagnose_rows
 from lehr.report.environment import environment
 from lehr.report.summary import Cell, Row
 
@@ -30,6 +31,7 @@ def write_report(
         rows=[(table.cells(row), i in winners) for i, row in enumerate(rows)],
         starts={i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
         accuracy=Markup(plots.accuracy_plot(rows)),
+        notes=diagnose_rows(rows),
         curves=[(100 * s, Markup(plots.learning_curves(cells, rows, s))) for s in sparsities],
         settings={name: value for name, value in settings.items() if value is not None},
         environment=environment(),

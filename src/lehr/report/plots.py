@@ -41,7 +41,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     language = any(row.language for row in rows)
     axes.set_ylabel("test bits per character (lower is better)" if language else "test accuracy, %")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return _svg(figure)
+    return svg(figure)
 
 
 def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float) -> str:
@@ -61,13 +61,21 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float)
     top.set_ylabel("validation\naccuracy, %")
     top.tick_params(labelbottom=False)
     below.set_ylabel("weights taking\npart, %")
-    below.set_yscale("log")
-    below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    below.yaxis.set_minor_formatter(lambda value, _: "")
+    _log_axis(below)
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     top.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return _svg(figure)
+    return svg(figure)
+
+
+def _log_axis(axes: Axes) -> None:
+    """A log axis that is labelled at 1, 2, 5, 10, ..."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _mean_of(runs: Sequence[Sequence[dict[str, float]]], epoch: int, key: str, scale: float) -> float:
@@ -101,7 +109,7 @@ def _figure(width: float, height: float, heights: tuple[int, ...] = (1,)) -> tup
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": "lehr", "svg.fonttype": "none"}):
@@ -109,3 +117,23 @@ def _svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def preview_plot(moments: Sequence[Any], title: str) -> str:
+    """Weights taking part and in the target (log axis), temperature, and learning rate over the run."""
+    figure, (top, middle, below) = _figure(8.6, 5.6, heights=(2, 1, 1))
+    epochs = [moment.epoch for moment in moments]
+    top.plot(epochs, [100 * m.density for m in moments], color=COLOURS[0], label="take part in a pass (expected)")
+    top.plot(epochs, [100 * m.target for m in moments], color=COLOURS[1], linestyle="--", label="in the target")
+    _log_axis(top)
+    top.set_ylabel("weights, %")
+    top.set_title(title, fontsize=10, loc="left")
+    top.legend(frameon=False, fontsize=8)
+    middle.plot(epochs, [m.temperature for m in moments], color=COLOURS[2])
+    middle.set_ylabel("chance of\nthe others")
+    below.plot(epochs, [m.lr for m in moments], color=COLOURS[3])
+    below.set_ylabel("learning rate")
+    below.set_xlabel("epoch")
+    for axes in (top, middle):
+        axes.tick_params(labelbottom=False)
+    return svg(figure)

@@ -1,0 +1,85 @@
+"""How good and how honest are predictions? Accuracy, NLL, calibration error, Brier score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BINS = 15  # of confidence, as in the tables of the ensemble literature
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Accuracy in [0, 1], NLL in nats, ECE in [0, 1] over 15 bins, and the Brier score in [0, 2]."""
+
+    accuracy: float
+    nll: float
+    ece: float
+    brier: float
+    count: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values."""
+        return asdict(self)
+
+
+def predictions(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Logits, float32 of shape (n, classes), and targets (n,) of all batches, in evaluation mode.
+
+    >>> predictions(nn.Linear(2, 3), [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))])[0].shape
+    torch.Size([4, 3])
+    """
+    training = model.training
+    model.eval()
+    logits, targets = [], []
+    try:
+        with torch.inference_mode():
+            for inputs, wanted in batches:
+                out = model(inputs.to(device))
+                logits.append(out.reshape(-1, out.shape[-1]).float().cpu())
+                targets.append(wanted.reshape(-1))
+    finally:
+        model.train(training)
+    return torch.cat(logits), torch.cat(targets)
+
+
+def quality(logits: Tensor, targets: Tensor) -> Quality:
+    """The scores of predictions: logits (n, classes), targets (n,).
+
+    ``ECE = sum_b |B_b| / n |acc(B_b) - conf(B_b)|`` over 15 equal bins of the highest probability (Guo et
+    al. 2017, 1706.04599); ``Brier = mean sum_c (p_c - y_c)^2``.
+
+    >>> sure = quality(torch.tensor([[9.0, -9.0], [9.0, -9.0]]), torch.tensor([0, 1]))
+    >>> sure.accuracy, round(sure.ece, 3), round(sure.brier, 3)
+    (0.5, 0.5, 1.0)
+    """
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    classes = logits.shape[-1]
+    probabilities = logits.softmax(-1)
+    hits = F.one_hot(targets, classes)
+    return Quality(
+        accuracy=float((logits.argmax(-1) == targets).double().mean()),
+        nll=float(F.cross_entropy(logits.double(), targets)),
+        ece=float(multiclass_calibration_error(probabilities, targets, classes, n_bins=BINS)),
+        brier=float((probabilities.double() - hits).square().sum(-1).mean()),
+        count=len(targets),
+    )
+
+
+def mean_quality(parts: Iterable[Quality]) -> Quality:
+    """The mean of scores over equally weighted parts, as for corruptions and severities.
+
+    >>> a, b = Quality(1.0, 0.0, 0.1, 0.0, 5), Quality(0.5, 1.0, 0.3, 1.0, 5)
+    >>> mean_quality([a, b]).accuracy
+    0.75
+    """
+    rows = list(parts)
+    means = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in ("accuracy", "nll", "ece", "brier")}
+    return Quality(**means, count=sum(row.count for row in rows))

@@ -1,0 +1,46 @@
+"""A trained network with its data, from a run or from a file of the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lehr.data import Dataset
+from lehr.masks import Mask
+from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, parent_weights
+from lehr.recipes.train import fresh_model
+from lehr.runs import RunFolder, Settings, validated
+from lehr.training.loop import load_weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, the data it was made for, and its mask (None for a dense one)."""
+
+    model: nn.Module
+    data: Dataset
+    mask: Mask | None
+    settings: Settings
+
+
+def open_network(source: str | Path, values: dict[str, Any]) -> Network:
+    """The network of a run folder, or of a file of weights; `values` (data, model, ...) override the run's.
+
+    A mask is that of the run, or for a file what its exact zeros show, if it has any.
+    """
+    base = parent_settings(source)
+    given = {name: values.get(name) for name in DATA}
+    settings = validated(Settings, {"epochs": 0, **inherit(source, given)})
+    data = load_data(settings)
+    model = fresh_model(settings.model, data, 0 if base is None else base.seed)
+    load_weights(model, parent_weights(source), f"the network of {source}")
+    folder = RunFolder(source)
+    if folder.mask.is_file():
+        mask: Mask | None = Mask.load(folder.mask)
+    else:
+        shown = Mask.from_zeros(model)
+        mask = shown if base is None and shown.kept < shown.size else None
+    return Network(model, data, mask, settings)

@@ -1,0 +1,211 @@
+"""`run`: a whole procedure from a YAML file, its stages in order, each resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from lehr.base.errors import LehrError, unknown
+from lehr.base.files import read_json, write_json
+from lehr.recipes.compare import CompareSettings, compare
+from lehr.recipes.evaluate import EvaluateSettings, evaluate
+from lehr.recipes.parent import parent_weights
+from lehr.recipes.publish import publish
+from lehr.recipes.sensitivity import SensitivitySettings, sensitivity
+from lehr.recipes.train import train, train_settings
+from lehr.recipes.tune import tune, tune_settings
+from lehr.runs import TrainSettings, TuneSettings, validated
+from lehr.runs.digest import weights_digest
+
+# The settings of each kind of stage, and those that come from an earlier stage.
+KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "train": (TrainSettings, {}),
+    "prune": (TuneSettings, {"method": "one-shot", "epochs": 0}),
+    "tune": (TuneSettings, {"method": "gradual", "epochs": 20}),
+    "evaluate": (EvaluateSettings, {}),
+    "sensitivity": (SensitivitySettings, {}),
+    "compare": (CompareSettings, {}),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step: its kind, its name (and folder), the stage or path it starts from, and its settings."""
+
+    kind: str
+    name: str
+    source: str | None
+    values: dict[str, Any]
+    trackers: tuple[str, ...] = ()
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stages of a procedure and the folder that they go to."""
+
+    out: Path
+    stages: tuple[Stage, ...]
+
+
+def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """A recipe from its file, checked as far as it can be before anything runs.
+
+    Args:
+        path: a YAML file: ``out``, and ``stages``, a list with one entry a stage, ``kind: {settings}``.
+        out: instead of the file's own.
+        changes: ``STAGE.SETTING=VALUE``, over what the file says.
+
+    Raises:
+        LehrError: the file is not YAML, or names a stage or setting that does not exist or is wrong.
+    """
+    if not path.is_file():
+        raise LehrError(f"there is no recipe {path}: give the path of a YAML file")
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise LehrError(f"{path} is not YAML ({reason}): correct it") from None
+    if not isinstance(value, dict) or not isinstance(value.get("stages"), list) or not value["stages"]:
+        raise LehrError(f"{path} has no list of stages: write `stages:` and below it `- train: {{data: digits, ...}}`")
+    for key in value.keys() - {"out", "stages"}:
+        raise unknown("part of a recipe", key, ["out", "stages"])
+    stages: list[Stage] = []
+    for entry in value["stages"]:
+        stages.append(_stage(entry, stages, path))
+    for change in changes:
+        stages = _changed(stages, change)
+    for stage in stages:
+        _check(stage, stages)
+    return Recipe(out or Path(str(value.get("out", f"runs/{path.stem}"))), tuple(stages))
+
+
+def _stage(entry: Any, before: Sequence[Stage], path: Path) -> Stage:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise LehrError(f"{path} has the stage {entry!r}: write one kind and its settings, `- train: {{data: digits}}`")
+    ((kind, values),) = entry.items()
+    if kind not in KINDS:
+        raise unknown("kind of stage", kind, KINDS)
+    if not isinstance(values or {}, dict):
+        raise LehrError(f"the stage {kind} has {values!r}: give its settings by name, such as {{epochs: 3}}")
+    settings = {str(name).replace("-", "_"): setting for name, setting in (values or {}).items()}
+    name = str(settings.pop("name", kind))
+    if any(stage.name == name for stage in before):
+        raise LehrError(f"two stages are called {name!r}: give one of them another `name`")
+    source = settings.pop("from", None)
+    if source is None and kind in ("prune", "tune", "evaluate", "sensitivity"):
+        wanted = ("train",) if kind in ("prune", "tune") else ("train", "prune", "tune")
+        source = next((stage.name for stage in reversed(before) if stage.kind in wanted), None)
+        if source is None:
+            raise LehrError(f"the stage {name} has nothing to start from: put a train stage before it, or write `from`")
+    trackers = settings.pop("trackers", ())
+    jobs = settings.pop("jobs", 1)
+    if type(jobs) is not int or jobs < 1:
+        raise LehrError(f"jobs is {jobs!r} in the stage {name}: give a whole number, at least 1")
+    names = (trackers,) if isinstance(trackers, str) else tuple(map(str, trackers))
+    return Stage(kind, name, None if source is None else str(source), settings, names, jobs)
+
+
+def _changed(stages: Sequence[Stage], change: str) -> list[Stage]:
+    left, sign, text = change.partition("=")
+    name, dot, setting = left.partition(".")
+    if not sign or not dot:
+        raise LehrError(f"the change {change!r} is not understood: write STAGE.SETTING=VALUE, such as tune.epochs=3")
+    if name not in {stage.name for stage in stages}:
+        raise unknown("stage", name, [stage.name for stage in stages])
+    values = {setting.replace("-", "_"): yaml.safe_load(text)}
+    return [
+        Stage(s.kind, s.name, s.source, s.values | values, s.trackers, s.jobs) if s.name == name else s for s in stages
+    ]
+
+
+def _check(stage: Stage, stages: Sequence[Stage]) -> None:
+    """Validate the settings now, with stand-ins for what an earlier stage will give."""
+    kind, defaults = KINDS[stage.kind]
+    values = defaults | stage.values
+    fields = kind.model_fields
+    if "parent" in fields and stage.kind != "train":
+        values |= {"parent": "", "parent_digest": ""}
+        base = next((s for s in stages if s.name == stage.source), None)
+        shared = {} if base is None else base.values
+        for name in ("data", "model"):
+            values.setdefault(name, shared.get(name, ""))
+    if "run" in fields:
+        values["run"] = ""
+    if stage.kind == "compare":
+        values = listed(values)
+    try:
+        validated(kind, values)
+    except LehrError as error:
+        raise LehrError(f"in the stage {stage.name}: {error}") from None
+
+
+def listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a comparison with single values as lists, and a number of seeds as that many.
+
+    >>> listed({"seeds": 2, "methods": "gradual"})
+    {'seeds': (0, 1), 'methods': ('gradual',)}
+    """
+    result = dict(values)
+    for name in ("sparsities", "methods", "tune_lrs"):
+        if name in result and not isinstance(result[name], (list, tuple)):
+            result[name] = (result[name],)
+    if type(result.get("seeds")) is int:
+        result["seeds"] = tuple(range(result["seeds"]))
+    return result
+
+
+def run_recipe(
+    recipe: Recipe, *, show: bool = False, told: Callable[[str, Any], None] = lambda name, result: None
+) -> dict[str, Any]:
+    """Run every stage that is not done, in order, and return their results by name.
+
+    Each goes to its own folder below ``out``; `told` hears of each as it ends. Started again after an
+    interruption, finished stages are read and the others go on.
+    """
+    results: dict[str, Any] = {}
+    for stage in recipe.stages:
+        results[stage.name] = _run(stage, recipe, show=show)
+        told(stage.name, results[stage.name])
+    return results
+
+
+def _run(stage: Stage, recipe: Recipe, *, show: bool) -> dict[str, Any]:
+    out = recipe.out / stage.name
+    names = {other.name for other in recipe.stages}
+    source = (
+        None if stage.source is None else recipe.out / stage.source if stage.source in names else Path(stage.source)
+    )
+    if stage.kind == "train":
+        settings = train_settings(source, stage.values)
+        return train(settings, out, resume=True, show=show, trackers=stage.trackers)
+    if stage.kind in ("prune", "tune"):
+        assert source is not None, "checked when the recipe was read"
+        tuned = tune_settings(source, KINDS[stage.kind][1] | stage.values)
+        return tune(tuned, out, resume=True, show=show, trackers=stage.trackers)
+    if stage.kind == "compare":
+        compared = validated(CompareSettings, listed(stage.values))
+        rows, cells = compare(compared, out, jobs=stage.jobs, show=show)
+        publish(out, stage.name, rows, cells, compared.model_dump(), ["lehr", "run"])
+        return {"rows": [row.as_dict() for row in rows]}
+    values = {**stage.values, "run": str(source)}
+    assert source is not None, "checked when the recipe was read"
+    judged = validated(KINDS[stage.kind][0], values)
+    stamp = {"of": weights_digest(parent_weights(source)), "settings": judged.model_dump(mode="json")}
+    done = out / "stage.json"
+    if done.is_file() and (known := read_json(done)).get("stamp") == stamp:
+        return dict(known["result"])
+    if isinstance(judged, SensitivitySettings):
+        result = sensitivity(judged, out, show=show)
+    else:
+        assert isinstance(judged, EvaluateSettings), "the only other kind that judges"
+        result = evaluate(judged)
+    write_json(done, {"stamp": stamp, "result": result})
+    return result

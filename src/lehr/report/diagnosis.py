@@ -1,0 +1,60 @@
+"""What the rows of a comparison show, told in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lehr.report.summary import Row
+
+SPREAD = {"accuracy": 1.0, "bits": 0.05}  # points of accuracy, bits per character: a spread worth a word
+TIMES = 2.0  # as wide as that of one-shot
+
+
+def diagnose_rows(rows: Sequence[Row]) -> list[str]:
+    """Annealing that gained nothing over one-shot (too cold), and rows whose seeds differ much.
+
+    A gain counts where it exceeds the standard error of the difference of two means; with one seed
+    nothing is said.
+
+    >>> from dataclasses import replace
+    >>> one = Row("one-shot", 0.9, 0.1, 3, 80.0, 0.3, 0.5, 0.0, 80.0, 10, 1.0)
+    >>> diagnose_rows([one, replace(one, label="temperature-annealing", accuracy=80.1)])
+    ['temperature-annealing at 90 % gained nothing over one-shot (+0.10 ± 0.24 points): too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
+    """
+    notes = []
+    for row in rows:
+        if not row.sparsity or row.n < 2:
+            continue
+        one_shot = next((r for r in rows if r.label == "one-shot" and r.sparsity == row.sparsity and r.n > 1), None)
+        if one_shot is not None and row is not one_shot:
+            notes += _no_gain(row, one_shot)
+            notes += _wide(row, one_shot)
+    return notes
+
+
+def _no_gain(row: Row, one_shot: Row) -> list[str]:
+    gain = row.quality - one_shot.quality
+    error = math.hypot(_sd(row) / math.sqrt(row.n), _sd(one_shot) / math.sqrt(one_shot.n))
+    if "annealing" not in row.label or gain > error:
+        return []
+    unit = "bits" if row.language else "points"
+    return [
+        f"{row.label} at {100 * row.sparsity:.4g} % gained nothing over one-shot ({gain:+.2f} ± {error:.2f} {unit}): "
+        "too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)"
+    ]
+
+
+def _wide(row: Row, one_shot: Row) -> list[str]:
+    limit = SPREAD["bits" if row.language else "accuracy"]
+    if _sd(row) <= max(limit, TIMES * _sd(one_shot)):
+        return []
+    unit = "bits" if row.language else "points"
+    return [
+        f"{row.label} at {100 * row.sparsity:.4g} % differs much between seeds (standard deviation {_sd(row):.2f} {unit}, "
+        f"one-shot {_sd(one_shot):.2f}): anneal for longer, or lower the learning rate"
+    ]
+
+
+def _sd(row: Row) -> float:
+    return row.bits_sd if row.language else row.accuracy_sd
