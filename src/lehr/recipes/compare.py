@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
@@ -73,6 +73,12 @@ class CompareSettings(BaseModel):
     distill_temperature: float = 2.0
     average: float = 0.0
     bn_batches: int | None = None
+
+    @field_validator("anneal", mode="before")
+    @classmethod
+    def _length(cls, value: Any) -> Any:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return f"{value:g}" if number else value  # as YAML reads 0.5
 
     @property
     def folder(self) -> Path:

@@ -24,12 +24,12 @@ from lehr.runs.digest import weights_digest
 
 # The settings of each kind of stage, and those that come from an earlier stage.
 KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
-    "train": (TrainSettings, {}),
+    "train": (TrainSettings, {"epochs": 20}),
     "prune": (TuneSettings, {"method": "one-shot", "epochs": 0}),
     "tune": (TuneSettings, {"method": "gradual", "epochs": 20}),
     "evaluate": (EvaluateSettings, {}),
     "sensitivity": (SensitivitySettings, {}),
-    "compare": (CompareSettings, {}),
+    "compare": (CompareSettings, {"epochs": 20, "tune_epochs": 20, "seeds": 3, "sparsities": (0.9, 0.98)}),
 }
 
 
@@ -184,14 +184,14 @@ def _run(stage: Stage, recipe: Recipe, *, show: bool) -> dict[str, Any]:
         None if stage.source is None else recipe.out / stage.source if stage.source in names else Path(stage.source)
     )
     if stage.kind == "train":
-        settings = train_settings(source, stage.values)
+        settings = train_settings(source, KINDS["train"][1] | stage.values)
         return train(settings, out, resume=True, show=show, trackers=stage.trackers)
     if stage.kind in ("prune", "tune"):
         assert source is not None, "checked when the recipe was read"
         tuned = tune_settings(source, KINDS[stage.kind][1] | stage.values)
         return tune(tuned, out, resume=True, show=show, trackers=stage.trackers)
     if stage.kind == "compare":
-        compared = validated(CompareSettings, listed(stage.values))
+        compared = validated(CompareSettings, listed(KINDS["compare"][1] | stage.values))
         rows, cells = compare(compared, out, jobs=stage.jobs, show=show)
         publish(out, stage.name, rows, cells, compared.model_dump(), ["lehr", "run"])
         return {"rows": [row.as_dict() for row in rows]}

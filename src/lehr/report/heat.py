@@ -17,8 +17,7 @@ def heat_map(rows: Sequence[Sensitivity], sparsities: Sequence[float], dense: fl
     figure = Figure(figsize=(2.6 + 0.75 * len(sparsities) + 0.055 * max(len(row.layer) for row in rows), height))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
-    palette = colormaps["cividis"].copy()
-    palette.set_bad("#eeeeee")
+    palette = colormaps["cividis"].with_extremes(bad="#eeeeee")
     values = [[float("nan") if q is None else q for q in row.quality] for row in rows]
     image = axes.imshow(values, cmap=palette, vmin=0.0, vmax=max(dense, 1e-9), aspect="auto")
     for y, row in enumerate(values):

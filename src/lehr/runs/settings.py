@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.masks.granules import check_granularity
@@ -85,6 +85,12 @@ class TuneSettings(Settings):
     reselect_every: int | None = Field(default=None, ge=1)
     distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss
     distill_temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("anneal", mode="before")
+    @classmethod
+    def _length(cls, value: Any) -> Any:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return f"{value:g}" if number else value  # as YAML reads 0.5
 
     @model_validator(mode="before")
     @classmethod

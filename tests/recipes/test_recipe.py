@@ -1,0 +1,103 @@
+"""Recipes from YAML, on digits."""
+
+from pathlib import Path
+
+import pytest
+
+from lehr import LehrError, Mask
+from lehr.recipes.recipe import read_recipe, run_recipe
+
+GOOD = """
+out: {out}
+stages:
+  - train: {{data: digits, model: lenet_300_100, epochs: 2, batch-size: 64, threads: 1}}
+  - prune: {{name: cut, sparsity: 0.5, threads: 1}}
+  - tune: {{from: train, sparsity: 0.9, method: gradual, epochs: 1, threads: 1}}
+  - evaluate: {{split: validation}}
+  - sensitivity: {{from: train, sparsities: [0.5], examples: 50}}
+  - compare: {{data: digits, model: lenet_300_100, sparsities: 0.5, methods: [one-shot, gradual], seeds: 1, epochs: 1,
+               tune_epochs: 1, threads: 1}}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "recipe.yaml"
+    file.write_text(text.format(out=folder / "out"))
+    return file
+
+
+def test_every_kind_of_stage_runs_and_a_second_start_trains_nothing(tmp_path):
+    recipe = read_recipe(write(tmp_path, GOOD))
+    told = []
+    results = run_recipe(recipe, told=lambda name, result: told.append(name))
+    assert told == ["train", "cut", "tune", "evaluate", "sensitivity", "compare"]
+    assert Mask.load(tmp_path / "out" / "tune" / "mask.safetensors").sparsity == pytest.approx(0.9, abs=1e-4)
+    assert results["evaluate"]["run"] == str(tmp_path / "out" / "tune"), "the latest run, unless told otherwise"
+    assert results["evaluate"]["accuracy"] == results["tune"]["validation"]["accuracy"]
+    assert (tmp_path / "out" / "sensitivity" / "sensitivity.svg").is_file()
+    assert (tmp_path / "out" / "compare" / "report.html").is_file()
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    assert run_recipe(recipe)["tune"] == results["tune"]
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_changes_from_the_command_line(tmp_path):
+    recipe = read_recipe(write(tmp_path, GOOD), tmp_path / "other", ["tune.epochs=3", "compare.methods=one-shot"])
+    assert recipe.out == tmp_path / "other"
+    assert {s.name: s.values.get("epochs") for s in recipe.stages}["tune"] == 3
+
+
+def test_every_setting_of_a_run_can_be_set(tmp_path):
+    from lehr.runs import TuneSettings
+
+    given = {name: field.default for name, field in TuneSettings.model_fields.items() if not field.is_required()}
+    lines = "".join(f"      {name}: {'null' if value is None else value}\n" for name, value in given.items()
+                    if name not in ("parent_epochs",))  # fmt: skip
+    text = "stages:\n  - train: {data: digits, model: lenet5}\n  - tune:\n      sparsity: 0.5\n      method: gradual\n"
+    file = tmp_path / "all.yaml"
+    file.write_text(text + lines)
+    assert read_recipe(file).stages[1].values.keys() >= given.keys() - {"parent_epochs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stages: [", "is not YAML"),
+        ("just words", "has no list of stages"),
+        ("stages: []", "has no list of stages"),
+        ("staegs: []\nstages: [train]", "no part of a recipe 'staegs': did you mean 'stages'"),
+        ("stages: [{trian: {}}]", "no kind of stage 'trian': did you mean 'train'"),
+        ("stages: [{train: {}, tune: {}}]", "write one kind and its settings"),
+        ("stages: [{train: 3}]", "the stage train has 3: give its settings by name"),
+        ("stages: [{train: {data: digits}}]", "in the stage train: model is missing"),
+        ("stages: [{train: {data: digits, model: lenet5, epoch: 3}}]", "no setting 'epoch': did you mean 'epochs'"),
+        ("stages: [{train: {data: digits, model: lenet5, epochs: many}}]", "in the stage train: epochs is 'many'"),
+        ("stages: [{tune: {sparsity: 0.5}}]", "the stage tune has nothing to start from"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 95}}]", "sparsity is 95"),
+        ("stages: [{train: {data: d, model: m}}, {train: {data: d, model: m}}]", "two stages are called 'train'"),
+        ("stages: [{compare: {data: d, model: m, jobs: 0}}]", "jobs is 0"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_sentence(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(LehrError, match=message):
+        read_recipe(file)
+
+
+def test_bad_changes_and_files(tmp_path):
+    file = write(tmp_path, GOOD)
+    for change, message in (("tune", "write STAGE.SETTING=VALUE"), ("tine.epochs=3", "no stage 'tine': did you mean"),
+                            ("tune.epocs=3", "no setting 'epocs'")):  # fmt: skip
+        with pytest.raises(LehrError, match=message):
+            read_recipe(file, None, [change])
+    with pytest.raises(LehrError, match="there is no recipe"):
+        read_recipe(tmp_path / "nowhere.yaml")
+
+
+def test_a_recipe_is_data_and_not_code(tmp_path):
+    file = tmp_path / "evil.yaml"
+    file.write_text(f"stages: !!python/object/apply:os.system ['touch {tmp_path}/ran']")
+    with pytest.raises(LehrError, match="is not YAML"):
+        read_recipe(file)
+    assert not (tmp_path / "ran").exists()

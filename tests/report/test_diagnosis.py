@@ -1,0 +1,33 @@
+from dataclasses import replace
+
+from lehr.report.diagnosis import diagnose_rows
+from lehr.report.summary import Row
+
+ONE = Row("one-shot", 0.98, 0.1, 3, 70.0, 0.3, 0.9, 0.0, 70.0, 10, 1.0)
+WARM = replace(ONE, label="temperature-annealing", accuracy=74.0)
+
+
+def test_a_clear_gain_and_an_even_spread_need_no_word():
+    assert diagnose_rows([ONE, WARM, replace(ONE, label="gradual", accuracy=60.0)]) == []
+
+
+def test_too_cold():
+    (note,) = diagnose_rows([ONE, replace(WARM, accuracy=70.2)])  # 0.2 is below sqrt(2 * 0.3^2 / 3) = 0.245
+    assert note.startswith("temperature-annealing at 98 % gained nothing over one-shot (+0.20 ± 0.24 points): too cold")
+    assert diagnose_rows([ONE, replace(WARM, accuracy=70.3)]) == []
+
+
+def test_seeds_that_differ():
+    (note,) = diagnose_rows([ONE, replace(WARM, accuracy_sd=1.5)])
+    assert "differs much between seeds (standard deviation 1.50 points, one-shot 0.30): anneal for longer" in note
+    assert diagnose_rows([replace(ONE, accuracy_sd=0.9), replace(WARM, accuracy_sd=1.5)]) == [], "as wide as one-shot"
+
+
+def test_language_is_told_in_bits():
+    one = replace(ONE, bits=2.5, bits_sd=0.01)
+    (note,) = diagnose_rows([one, replace(WARM, bits=2.6, bits_sd=0.01)])
+    assert "(-0.10 ± 0.01 bits)" in note
+
+
+def test_one_seed_says_nothing():
+    assert diagnose_rows([replace(ONE, n=1), replace(WARM, n=1, accuracy=1.0)]) == []
