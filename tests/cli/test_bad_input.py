@@ -108,6 +108,51 @@ TABLE = {
     "compared rate": ((*COMPARE, "--tune-lrs", "0"), "lr is 0"),
     "jobs": ((*COMPARE, "--methods", "one-shot:tau=0.4"), "one-shot has no tau"),
     "huge seed": ((*TRAIN, "--seed", "99999999999999999999"), "seed is 99999999999999999999"),
+    # granularity
+    "granularity": ((*TUNE, "--granularity", "filters"), "no granularity 'filters': did you mean 'filter'"),
+    "N of M": ((*TUNE[:3], "--granularity", "4:2"), "keeps 4 of every 2 weights: write N:M"),
+    "N:M and a sparsity": ((*TUNE, "--granularity", "2:4"), "sparsity is 0.9 and the granularity 2:4 is 0.5 sparse"),
+    "blocks that do not divide": (
+        (*TUNE, "--granularity", "block:7x1"),
+        "block:7x1 does not divide layers.1.weight, which is 300 outputs x 64 inputs: leave it out with exclude_modules",
+    ),
+    "no heads": ((*TUNE, "--granularity", "head"), "has no attention heads that can be told"),
+    "no sparsity": (TUNE[:3], "sparsity is missing: give a fraction"),
+    "unknown module": ((*TUNE, "--exclude-module", "layer.5"), "no module 'layer.5': did you mean 'layers.5'"),
+    "compared granularity": ((*COMPARE, "--granularity", "2:5"), "2:5 needs inputs in multiples of 5"),
+    # data and networks
+    "image folder": (("train", "--data", "no/folder", "--model", "lenet5"), "no folder or file no/folder"),
+    "text file": (("train", "--data", "no.txt", "--model", "gpt_mini"), "there is no text file no.txt"),
+    "image size": ((*TRAIN, "--image-size", "0"), "image_size is 0"),
+    "context of images": ((*TRAIN, "--context", "8"), "context is 8 and digits holds scans: leave it out"),
+    "tokens and images": (("train", "--data", "digits", "--model", "gpt_mini"), "gpt_mini reads tokens and the data holds images"),
+    "wide residual network": (("train", "--data", "digits", "--model", "wrn_27_2"), "wrn_27_2 has depth 27"),
+    "no data": (("train", "--model", "lenet5"), "data is missing: give it a value"),
+    "no model": (("train", "--data", "digits"), "model is missing: give it a value"),
+    "weights without data": (("tune", "--from", "WEIGHTS", "--sparsity", "0.9"), "is a file of weights, so --data must be given"),
+    "no weights": (("tune", "--from", "no.pt", "--sparsity", "0.9"), "there is no file no.pt"),
+    "weights of another network": (
+        ("tune", "--from", "WEIGHTS", "--data", "digits", "--model", "lenet5", "--sparsity", "0.9"),
+        "does not fit the network:",
+    ),
+    # options for every method
+    "distillation": ((*TUNE, "--distill", "2"), "distill is 2"),
+    "its temperature": ((*TUNE, "--distill-temperature", "0"), "distill_temperature is 0"),
+    "average of all": ((*TUNE, "--average", "1"), "average is 1"),
+    "average while annealing": ((*TUNE, "--average", "0.9"), "averaging begins at step 2 and annealing ends at step 10"),
+    "statistics": ((*TUNE, "--bn-batches", "-1"), "bn_batches is -1"),
+    "tracker": ((*TRAIN, "--tracker", "tensorbord"), "no tracker 'tensorbord': did you mean 'tensorboard'"),
+    # tools
+    "nothing to evaluate": (("evaluate",), "give the folder of a run, or --from with a file of weights"),
+    "evaluate nowhere": (("evaluate", "nowhere"), "nowhere is not a run"),
+    "split": (("evaluate", "DENSE", "--split", "train"), "there is no split 'train'"),
+    "corruption": (("evaluate", "DENSE", "--corruptions", "fogg"), "no corruption 'fogg': did you mean 'fog'"),
+    "severity": (("evaluate", "DENSE", "--corrupted", "--severities", "6"), "severity is 6: give numbers from 1 to 5"),
+    "half a severity": (("evaluate", "DENSE", "--severities", "1.5"), "give whole numbers separated by commas"),
+    "sensitivity": (("sensitivity", "DENSE", "--sparsity", "1.5"), "sparsity is 1.5"),
+    "preview": (("preview", "--method", "gradul", "--sparsity", "0.9"), "no method 'gradul': did you mean 'gradual'"),
+    "preview of nothing": (("preview",), "sparsity is missing"),
+    "recipe": (("run", "no.yaml"), "there is no recipe no.yaml"),
     # files
     "no parent": (("tune", "--from", "nowhere", "--sparsity", "0.9"), "nowhere is not a run"),
     "not a run": (("show", "/"), "/ is not a run: it has no settings.json"),
@@ -119,8 +164,9 @@ TABLE = {
 def test_one_sentence_and_exit_code_2(lehr, dense, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     words, message = TABLE[name]
-    words = tuple(str(dense) if word == "DENSE" else word for word in words)
-    out = () if words[0] == "show" else ("--out", str(tmp_path / "out"))
+    places = {"DENSE": str(dense), "WEIGHTS": str(dense / "model.safetensors")}
+    words = tuple(places.get(word, word) for word in words)
+    out = () if words[0] in ("show", "run") else ("--out", str(tmp_path / "out"))
     code, printed, error = lehr(*words, *out)
     assert (code, printed) == (2, "")
     assert message in error
@@ -217,11 +263,17 @@ def test_a_damaged_checkpoint_is_told_and_kept(lehr, dense, tmp_path):
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_a_tuned_run_is_no_parent(lehr, dense, tmp_path):
+def test_a_tuned_run_is_tuned_further_within_its_mask(lehr, dense, tmp_path):
+    from lehr import Mask
+
     assert lehr("prune", "--from", dense, "--sparsity", "0.5", "--out", tmp_path / "cut")[0] == 0
-    code, _, error = lehr("tune", "--from", tmp_path / "cut", "--sparsity", "0.9", "--out", tmp_path / "x")
+    words = ("tune", "--from", tmp_path / "cut", "--epochs", "1", "--method", "gradual")
+    assert lehr(*words, "--sparsity", "0.8", "--out", tmp_path / "x")[0] == 0
+    former, mask = (Mask.load(tmp_path / name / "mask.safetensors") for name in ("cut", "x"))
+    assert (mask - former).kept == 0
+    code, _, error = lehr(*words, "--sparsity", "0.2", "--out", tmp_path / "y")
     assert code == 2
-    assert "is a tuned run: give the folder of a dense one" in error
+    assert "the mask given as `within` has" in error
 
 
 def test_users_own_networks_that_do_not_fit_are_told(lehr, tmp_path):

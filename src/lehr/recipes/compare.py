@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
-from lehr.masks import Mask
+from lehr.masks import Mask, select
 from lehr.recipes.parent import INHERITED, load_data
 from lehr.recipes.runner import Task, run_all
+from lehr.recipes.train import fresh_model
 from lehr.recipes.tune import (
     DENSE,
     RETRAINING,
@@ -203,6 +204,7 @@ def check(settings: CompareSettings) -> None:
     base = _parent(settings, settings.seeds[0], Path()).settings
     data = load_data(base)
     shared = {name: getattr(base, name) for name in INHERITED} | {"parent": "", "parent_digest": ""}
+    fresh = fresh_model(settings.model, data, settings.seeds[0])
     for text, sparsity in _rows(settings):
         for lr in settings.tune_lrs:
             values = shared | _values(settings, text, sparsity, lr, settings.seeds[0])
@@ -212,6 +214,9 @@ def check(settings: CompareSettings) -> None:
             if tuned.score not in scores:
                 raise unknown("score", tuned.score, scores)
             if text != DENSE:
+                # On weights of its initialisation: what the shapes refuse is refused now.
+                chosen = {name: getattr(tuned, name) for name in SELECTION}
+                select(fresh, tuned.sparsity, allow_empty_layers=True, **chosen)
                 build_method(tuned, Mask({"weight": torch.tensor([True, False])}), steps)
 
 

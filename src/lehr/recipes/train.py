@@ -17,6 +17,7 @@ from lehr.runs import RunFolder, TrainSettings, validated
 from lehr.training import Outcome, fit, together
 from lehr.training.loop import load_weights
 from lehr.training.progress import bar
+from lehr.training.trackers import check_trackers
 
 
 def train(
@@ -31,6 +32,7 @@ def train(
 
     Raises `LehrError` for bad input, `Interrupted` when asked to stop (the state is saved).
     """
+    check_trackers(trackers)
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = load_data(settings)

@@ -25,6 +25,7 @@ from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
 from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
 from lehr.training.progress import bar
+from lehr.training.trackers import check_trackers
 
 DENSE = "dense"  # the control: the whole network, tuned for as long
 
@@ -106,6 +107,7 @@ def tune(
 
     The folder gets ``model.safetensors``, exactly sparse, and ``mask.safetensors``. Raises as `train`.
     """
+    check_trackers(trackers)
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = load_data(settings)
