@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does what was found on one small network hold elsewhere? A vision transformer with AdamW on CIFAR-10, a small GPT on
-# tiny-shakespeare (80 and 90 %, unstructured), and ResNet-20 to half of its filters: annealing against one-shot and
-# gradual at equal budget, three seeds. About 30 to 40 minutes each on two cores. Started again it goes on.
+# tiny-shakespeare (80 and 90 %, unstructured), and a ResNet-8 to half of its filters: annealing against one-shot and
+# gradual at equal budget, three seeds. About half an hour each on two cores. Started again it goes on.
 # Usage: LEHR_DATA=... experiments/breadth.sh [folder for the runs] [jobs]
 set -euo pipefail
 out=${1:-runs/breadth}
@@ -12,8 +12,8 @@ lehr=${LEHR:-lehr}
 $lehr compare --data tiny_shakespeare --model gpt_mini --limit 12000 --sparsity 0.8,0.9 --methods $methods \
   --optimizer adamw --weight-decay 0.1 --batch-size 32 --epochs 3 --lr 0.002 --tune-epochs 1 --tune-lrs 0.001,0.003 \
   $common --out "$out/gpt"
-$lehr compare --data cifar10 --model "$here/vit/small.py:vit" --limit 20000 --sparsity 0.8,0.9 --methods $methods \
-  --optimizer adamw --weight-decay 0.05 --epochs 12 --lr 0.001 --tune-epochs 2 --tune-lrs 0.0005,0.001 \
+$lehr compare --data cifar10 --model "$here/vit/small.py:vit" --limit 10000 --sparsity 0.8,0.9 --methods $methods \
+  --optimizer adamw --weight-decay 0.05 --epochs 16 --lr 0.001 --tune-epochs 4 --tune-lrs 0.0005,0.001 \
   $common --out "$out/vit"
-$lehr compare --data cifar10 --model resnet20 --limit 20000 --granularity filter --scope layer --sparsity 0.5 \
-  --methods $methods --epochs 10 --tune-epochs 2 --tune-lrs 0.05,0.1 $common --out "$out/filters"
+$lehr compare --data cifar10 --model "$here/filters/small.py:resnet8" --limit 20000 --granularity filter --scope layer --sparsity 0.5 \
+  --methods $methods --epochs 12 --tune-epochs 3 --tune-lrs 0.05,0.1 $common --out "$out/filters"

@@ -215,8 +215,9 @@ def check(settings: CompareSettings) -> None:
                 raise unknown("score", tuned.score, scores)
             if text != DENSE:
                 # On weights of its initialisation: what the shapes refuse is refused now.
-                chosen = {name: getattr(tuned, name) for name in SELECTION}
-                select(fresh, tuned.sparsity, allow_empty_layers=True, **chosen)
+                if lr == settings.tune_lrs[0]:
+                    chosen = {name: getattr(tuned, name) for name in SELECTION}
+                    select(fresh, tuned.sparsity, allow_empty_layers=True, **chosen)
                 build_method(tuned, Mask({"weight": torch.tensor([True, False])}), steps)
 
 

@@ -41,6 +41,21 @@ def run_task(task: Task) -> None:
         RunFolder(task.path).fail(str(error))
 
 
+_stopping = False  # in a worker: a run of it was asked to stop, so no other is begun
+
+
+def work(task: Task) -> None:
+    """`run_task` in a process of its own, which may have been handed its next tasks before it was told to stop."""
+    global _stopping
+    if _stopping:
+        raise Interrupted("stopped before it began")
+    try:
+        run_task(task)
+    except Interrupted:
+        _stopping = True
+        raise
+
+
 def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT) -> None:
     """Do the tasks that are not done, `jobs` at a time, each then in a process of its own.
 
@@ -58,7 +73,7 @@ def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT) -> None:
         return
     with stop_on_signal() as request:
         pool = ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), _begin_worker, (os.getpid(),))
-        pending: set[Future[None]] = {pool.submit(run_task, task) for task in todo}
+        pending: set[Future[None]] = {pool.submit(work, task) for task in todo}
         try:
             while pending:
                 finished, pending = wait(pending, GLANCE, FIRST_COMPLETED)

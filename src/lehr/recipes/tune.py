@@ -21,6 +21,7 @@ from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
 from lehr.sparsify.method import Method, methods
 from lehr.training import fit, together
+from lehr.training.averaging import check_average
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
 from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
@@ -124,6 +125,7 @@ def tune(
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         method = build_method(settings, mask, steps, within)
+        check_average(settings.average, total, steps)
         if settings.schedule == "allr":
             peak = peak_of(settings, model, mask)
     teacher = None
