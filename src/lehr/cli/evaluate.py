@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
 
 from lehr.cli import options, screen
@@ -86,8 +87,8 @@ def evaluate(
             printer.print(f"[dim]{name}: {text}[/]", soft_wrap=True)
 
 
-def _scores(result: dict[str, Any]) -> Table:
-    table = Table(title=f"{result['run']}, {result['split']} set", title_justify="left", show_header=False)
+def _scores(result: dict[str, Any]) -> Group:
+    table = Table(show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
     table.add_row("accuracy", f"{100 * result['accuracy']:.2f} %")
@@ -101,7 +102,7 @@ def _scores(result: dict[str, Any]) -> Table:
     table.add_row("FLOPs of one example", f"{result['flops']:,}")
     if result["layers"]:
         table.add_row("if zeros were skipped", f"{result['kept_flops']:,.0f}")
-    return table
+    return screen.titled(f"{result['run']}, {result['split']} set", table)
 
 
 def _layers(result: dict[str, Any]) -> Table:
@@ -117,10 +118,10 @@ def _layers(result: dict[str, Any]) -> Table:
     return table
 
 
-def _corrupted(result: dict[str, Any]) -> Table:
+def _corrupted(result: dict[str, Any]) -> Group:
     found = result["corrupted"]
     levels = ", ".join(map(str, found["severities"]))
-    table = Table(title=f"corrupted images ({found['source']}; mean over severities {levels})", title_justify="left")
+    table = Table()
     for heading in ("corruption", "accuracy %", "NLL", "ECE", "Brier"):
         table.add_column(heading, justify="left" if heading == "corruption" else "right")
     for name, row in [*found["corruptions"].items(), ("mean", found["mean"])]:
@@ -130,4 +131,4 @@ def _corrupted(result: dict[str, Any]) -> Table:
             name, f"{100 * row['accuracy']:.2f}", f"{row['nll']:.3f}", f"{row['ece']:.3f}", f"{row['brier']:.3f}",
             style="bold" if name == "mean" else "",
         )  # fmt: skip
-    return table
+    return screen.titled(f"corrupted images ({found['source']}; mean over severities {levels})", table)

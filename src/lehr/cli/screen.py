@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -64,14 +64,19 @@ def notes(texts: Sequence[str]) -> None:
         console().print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
 
 
-def result_table(title: str, result: dict[str, Any], out: str) -> Table:
+def titled(title: str, table: Table) -> Group:
+    """A table under its title, which may be wider than it."""
+    return Group(Text(title, style="italic"), table)
+
+
+def result_table(title: str, result: dict[str, Any], out: str) -> Group:
     """The end of one run."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
     if "failed" in result:
         table.add_row("failed", result["failed"])
-        return table
+        return titled(title, table)
     for split in ("validation", "test"):
         if split in result:
             scores = result[split]
@@ -84,4 +89,4 @@ def result_table(title: str, result: dict[str, Any], out: str) -> Table:
         table.add_row("weights kept", f"{result['kept']:,} of {result['weights']:,}")
     table.add_row("nonzeros", f"{result['nonzeros']:,}")
     table.add_row("run folder", out)
-    return table
+    return titled(title, table)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -59,10 +60,10 @@ def sensitivity(
         printer.print(f"[dim]heat map[/]  {out / 'sensitivity.svg'}", soft_wrap=True)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(result: dict[str, Any]) -> Group:
     dense = result["accuracy"]
     title = f"one layer cut: validation accuracy in % (uncut {100 * dense:.2f})"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("layer")
     table.add_column("weights", justify="right")
     for sparsity in result["sparsities"]:
@@ -70,7 +71,7 @@ def _table(result: dict[str, Any]) -> Table:
     for layer in result["layers"]:
         cells = [_cell(value, dense) for value in layer["accuracy"]]
         table.add_row(layer["name"] or "(the network)", f"{layer['weights']:,}", *cells)
-    return table
+    return screen.titled(title, table)
 
 
 def _cell(value: float | None, dense: float) -> Text:

@@ -104,9 +104,11 @@ def reading(name: str, location: str) -> Iterator[None]:
         raise
     except Exception as error:  # the library and the network raise many kinds
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        raise LehrError(
-            f"the data set {name} cannot be read from {location} ({reason}): set LEHR_DATA to a folder that holds it"
-        ) from error
+        if name in sources:
+            remedy = "set LEHR_DATA to a folder that holds it"
+        else:
+            remedy = "correct its files" if Path(location).exists() else "check the name and the connection"
+        raise LehrError(f"the data set {name} cannot be read from {location} ({reason}): {remedy}") from error
     finally:
         if bars:
             datasets.enable_progress_bars()
