@@ -70,7 +70,7 @@ class Passes:
     def _sample(self, slot: Slot, chance: Chance, seed: int, step: int) -> torch.Tensor:
         stream = Stream(seed, slot.part.source, Purpose.MASK, step, self.turn, self.rank or 0)
         if isinstance(chance.rest, float) and chance.kept == 1.0:
-            return slot.part.bernoulli(stream, chance.rest).to(slot.target.device).logical_or(slot.target)
+            return slot.part.bernoulli(stream, chance.rest).to(slot.target.device).logical_or_(slot.target)
         return slot.part.bernoulli(stream, chance.probability(slot.target))
 
     def rest(self) -> None:
