@@ -2,7 +2,7 @@
 
     python experiments/collect.py RUNS DEST
 
-RUNS holds comparisons made by `lehr compare`; their ``results.json`` goes to DEST/NAME with a plot of it, and DEST/summary.md gets a table a comparison: test accuracy (%) by method and sparsity.
+RUNS holds comparisons made by `lehr compare`; their ``results.json`` goes to DEST/NAME with a plot of it, and DEST/summary.md gets a table a comparison: test accuracy (%), or bits per character of a language model, by method and sparsity.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from lehr.report.summary import Row
 from lehr.report.table import with_spread
 
 
+def shown(row: Row) -> str:
+    """What a row is judged by, with its spread."""
+    if row.language:
+        return with_spread(row.bits, row.bits_sd, 3)
+    return with_spread(row.accuracy, row.accuracy_sd, 2)
+
+
 def summary(rows: list[Row]) -> str:
     """Methods down, sparsities across; the best mean of each column is bold."""
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
@@ -26,17 +33,14 @@ def summary(rows: list[Row]) -> str:
         "| method | " + " | ".join(f"{100 * s:.4g} %" for s in sparsities) + " |",
         "|---|" + "---:|" * len(sparsities),
     ]
-    best = {s: max(row.accuracy for row in rows if row.sparsity == s) for s in sparsities}
+    best = {s: max(row.quality for row in rows if row.sparsity == s) for s in sparsities}
     for label in labels:
         cells = []
         for sparsity in sparsities:
             row = next(r for r in rows if (r.label, r.sparsity) == (label, sparsity))
-            text = with_spread(row.accuracy, row.accuracy_sd, 2)
-            cells.append(f"**{text}**" if row.accuracy == best[sparsity] else text)
+            cells.append(f"**{shown(row)}**" if row.quality == best[sparsity] else shown(row))
         lines.append(f"| {label.replace(':', ', ')} | " + " | ".join(cells) + " |")
-    dense = "; ".join(
-        f"{row.label} {with_spread(row.accuracy, row.accuracy_sd, 2)}" for row in rows if not row.sparsity
-    )
+    dense = "; ".join(f"{row.label} {shown(row)}" for row in rows if not row.sparsity)
     seeds = {row.n for row in rows}
     return "\n".join(lines) + f"\n\nDense: {dense}. n = {', '.join(map(str, sorted(seeds)))}.\n"
 

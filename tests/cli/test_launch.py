@@ -167,6 +167,8 @@ def test_a_launch_that_is_asked_to_stop_saves_and_one_process_finishes(place, tm
     assert not (out / "result.json").exists()
     assert (out / "checkpoint.safetensors").exists()
     begun = rows(out)
+    epochs = [row["epoch"] for row in begun]
+    assert epochs == sorted(set(epochs)), "a line from one process only"
     values = {"sparsity": 0.9, "method": "gradual", "batch_size": 16, "epochs": 6, "threads": 1}
     values |= {"lr": 0.1, "schedule": "one-cycle"}
     result = tune(tune_settings(place / "dense", values), out, resume=True)

@@ -69,21 +69,23 @@ def test_lehr_data_is_a_folder_of_folders(tmp_path, monkeypatch):
     assert find("hub:owner/name").location() == "owner/name", "the hub is meant, whatever LEHR_DATA says"
 
 
-def test_what_a_library_raises_becomes_one_sentence():
+@pytest.mark.parametrize(
+    ("name", "location", "remedy"),
+    [
+        ("mnist", "here", "set LEHR_DATA to a folder that holds it"),
+        ("pets", "/", "correct its files"),
+        ("hub:a/b", "a/b", "check the name and the connection"),
+    ],
+)
+def test_what_a_library_raises_becomes_one_sentence(name, location, remedy):
     import datasets
 
     shown = datasets.is_progress_bar_enabled()
-    with (
-        pytest.raises(
-            LehrError,
-            match=r"^the data set x cannot be read from here \(KeyError: 'a'\): set LEHR_DATA to a folder that holds it$",
-        ),
-        reading("x", "here"),
-    ):
-        assert not datasets.is_progress_bar_enabled()
-        raise KeyError("a")
-    with pytest.raises(LehrError, match=r"\(RuntimeError: no reason given\)"), reading("x", "here"):
-        raise RuntimeError
-    with pytest.raises(LehrError, match="^our own$"), reading("x", "here"):
+    for error, reason in ((KeyError("a"), "KeyError: 'a'"), (RuntimeError(), "RuntimeError: no reason given")):
+        with pytest.raises(LehrError) as told, reading(name, location):
+            assert not datasets.is_progress_bar_enabled()
+            raise error
+        assert str(told.value) == f"the data set {name} cannot be read from {location} ({reason}): {remedy}"
+    with pytest.raises(LehrError, match="^our own$"), reading(name, location):
         raise LehrError("our own")
     assert datasets.is_progress_bar_enabled() == shown

@@ -39,7 +39,7 @@ __all__ = ["one_thread"]
 def test_a_language_model_learns(tmp_path):
     data, model = characters(), gpt()
     before = evaluate(model, data.test, data)
-    outcome, folder = train(tmp_path / "run", model, data, settings(epochs=4, optimizer="adam", lr=0.01))
+    outcome, folder = train(tmp_path / "run", model, data, settings(epochs=8, optimizer="adam", lr=0.01))
     losses = [row["loss"] for row in folder.metrics()]
     assert losses[0] > 2 * losses[-1]
     assert before.nll == pytest.approx(math.log(4), abs=0.1), "a new network knows nothing of four letters"

@@ -92,7 +92,7 @@ def decode(cells: list[dict[str, Any]], mode: str | None, size: int | None, name
     """
     if not cells:
         raise LehrError(f"{name} has a part without images: give a data set with examples")
-    mode = mode or ("L" if _open(cells[0]).mode in ("1", "L") else "RGB")
+    mode = mode or own_mode(cells[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         arrays = list(pool.map(lambda cell: _pixels(cell, mode, size), cells))
     shapes = sorted({a.shape[1::-1] for a in arrays})
@@ -101,6 +101,12 @@ def decode(cells: list[dict[str, Any]], mode: str | None, size: int | None, name
         raise LehrError(f"the images of {name} have several sizes ({some}, ...): add --image-size 64, or another side")
     images = torch.from_numpy(np.stack(arrays))
     return (images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)).contiguous()
+
+
+def own_mode(cell: dict[str, Any]) -> str:
+    """Pillow's mode in which an encoded image is decoded: ``L`` for a grey one, ``RGB`` for any other."""
+    with _open(cell) as image:
+        return "L" if image.mode in ("1", "L") else "RGB"
 
 
 def _open(cell: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, unknown
 from lehr.base.registry import Registry
 
 
@@ -66,6 +66,8 @@ def find(name: str) -> Source:
     """
     if name.startswith("hub:"):
         return Source("", name.removeprefix("hub:"), "images", augment=True)
+    if not name:
+        raise unknown("data set", name, sources)
     path = Path(name)
     if name in sources:
         return sources[name]

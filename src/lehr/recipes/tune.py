@@ -165,7 +165,8 @@ def peak_of(settings: TuneSettings, model: nn.Module, mask: Mask) -> float:
         before += float(squares.sum())
         after += float(squares.sum() - squares[cut[name]].sum() if name in cut else squares.sum())
     share = settings.epochs / settings.parent_epochs if settings.parent_epochs else 0.0
-    return adaptive_peak(before**0.5, after**0.5, mask.sparsity, share)
+    # Where nothing is cut and nothing is known of the parent, there is nothing to adapt to.
+    return adaptive_peak(before**0.5, after**0.5, mask.sparsity, share) or 1.0
 
 
 def _counts(model: nn.Module, method: Method | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise LehrError(f"{path} is not a file of weights: give one of {', '.join(SUFFIXES)}")
     try:
         value: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+    except LehrError:
+        raise
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise LehrError(f"{path} cannot be read ({_short(error)}): restore it, or train again") from None
     for key in NESTED:
@@ -52,7 +55,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about the kind of pickle; what matters is told below
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise LehrError(
             f"{path} holds more than tensors, and such a file can run code: save model.state_dict() alone"

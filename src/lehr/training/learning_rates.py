@@ -97,7 +97,7 @@ def adaptive_peak(norm_before: float, norm_after: float, sparsity: float, share:
     (0.6667, 0.1)
     """
     if sparsity <= 0 or norm_before <= 0:
-        return max(share, 0.0)
+        return min(max(share, 0.0), 1.0)
     drop = math.sqrt(abs(norm_before**2 - norm_after**2)) / norm_before
     return min(1.0, max(min(share, 1.0), drop / math.sqrt(sparsity)))
 

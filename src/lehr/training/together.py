@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 
 from lehr.runs import RunFolder, Settings
 
@@ -22,12 +23,15 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def state() -> PartialState:
+    """Accelerate's, which is made once; on gloo where there is no GPU, or no process would know of another."""
+    return PartialState(cpu=not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true")
+
+
 def meet() -> None:
     """Wait until every process is here."""
     if world() > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
+        state().wait_for_everyone()
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def any_of(flag: bool) -> bool:
     """
     if world() == 1:
         return flag
-    value = torch.tensor(float(flag))
+    value = torch.tensor(float(flag), device=state().device)  # NCCL takes tensors of the GPU only
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return bool(value)
 
@@ -64,6 +68,6 @@ def total_of(values: dict[str, float]) -> dict[str, float]:
     """
     if world() == 1:
         return dict(values)
-    summed = torch.tensor(list(values.values()), dtype=torch.float64)
+    summed = torch.tensor(list(values.values()), dtype=torch.float64, device=state().device)
     dist.all_reduce(summed)
     return dict(zip(values, summed.tolist(), strict=True))

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.runs import RunFolder, Settings
+from lehr.training import together
 
 NAMES = ("tensorboard", "mlflow", "wandb")
 
@@ -35,6 +36,8 @@ def check_trackers(names: Sequence[str]) -> None:
 def tracked(settings: Settings, folder: RunFolder, trackers: Sequence[str]) -> Iterator[Accelerator]:
     """An Accelerator for the settings that logs to these trackers, below ``trackers/`` of the run folder."""
     check_trackers(trackers)
+    if together.world() > 1:
+        together.state()
     where = folder.path / "trackers"
     accelerator = Accelerator(
         mixed_precision="no",  # autocast is entered by the loop
