@@ -32,7 +32,13 @@ def write_report(
         starts={i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
         accuracy=Markup(plots.accuracy_plot(rows)),
         notes=diagnose_rows(rows),
-        curves=[(100 * s, Markup(plots.learning_curves(cells, rows, s))) for s in sparsities],
+        judged_by="Bits per character" if any(row.language for row in rows) else "Accuracy",
+        # One epoch is one point, which is no curve.
+        curves=[
+            (100 * s, Markup(plots.learning_curves(cells, rows, s)))
+            for s in sparsities
+            if any(len(cell.metrics) > 1 for cell in cells if cell.sparsity == s)
+        ],
         settings={name: value for name, value in settings.items() if value is not None},
         environment=environment(),
         command=command,
