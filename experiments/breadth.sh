@@ -15,5 +15,5 @@ $lehr compare --data tiny_shakespeare --model gpt_mini --limit 12000 --sparsity 
 $lehr compare --data cifar10 --model "$here/vit/small.py:vit" --limit 10000 --sparsity 0.8,0.9 --methods $methods \
   --optimizer adamw --weight-decay 0.05 --epochs 16 --lr 0.001 --tune-epochs 4 --tune-lrs 0.0005,0.001 \
   $common --out "$out/vit"
-$lehr compare --data cifar10 --model "$here/filters/small.py:resnet8" --limit 20000 --granularity filter --scope layer --sparsity 0.5 \
+$lehr compare --data cifar10 --model "$here/filters/small.py:resnet8" --limit 10000 --granularity filter --scope layer --sparsity 0.5 \
   --methods $methods --epochs 12 --tune-epochs 3 --tune-lrs 0.05,0.1 $common --out "$out/filters"

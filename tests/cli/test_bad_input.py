@@ -114,7 +114,7 @@ TABLE = {
     "N:M and a sparsity": ((*TUNE, "--granularity", "2:4"), "sparsity is 0.9 and the granularity 2:4 is 0.5 sparse"),
     "blocks that do not divide": (
         (*TUNE, "--granularity", "block:7x1"),
-        "block:7x1 does not divide layers.1.weight, which is 300 outputs x 64 inputs: leave it out with exclude_modules",
+        "block:7x1 does not divide layers.1.weight, which is 300 outputs x 64 inputs: leave it out, exclude_modules=['layers.1'] or --exclude-module layers.1",
     ),
     "no heads": ((*TUNE, "--granularity", "head"), "has no attention heads that can be told"),
     "no sparsity": (TUNE[:3], "sparsity is missing: give a fraction"),
@@ -142,7 +142,10 @@ TABLE = {
     "average while annealing": ((*TUNE, "--average", "0.9"), "averaging begins at step 2 and annealing ends at step 10"),
     "statistics": ((*TUNE, "--bn-batches", "-1"), "bn_batches is -1"),
     "tracker": ((*TRAIN, "--tracker", "tensorbord"), "no tracker 'tensorbord': did you mean 'tensorboard'"),
+    "no batch-norm": ((*TUNE, "--bn-batches", "5"), "bn_batches is 5 and lenet_300_100 has no batch-norm"),
+    "adaptive without a cut": ((*TRAIN, "--schedule", "allr"), "nothing is cut here: use 'llr'"),
     # tools
+    "preview of the control": (("preview", "--method", "dense"), "dense is the control and has no path to preview"),
     "nothing to evaluate": (("evaluate",), "give the folder of a run, or --from with a file of weights"),
     "evaluate nowhere": (("evaluate", "nowhere"), "nowhere is not a run"),
     "split": (("evaluate", "DENSE", "--split", "train"), "there is no split 'train'"),
@@ -273,7 +276,8 @@ def test_a_tuned_run_is_tuned_further_within_its_mask(lehr, dense, tmp_path):
     assert (mask - former).kept == 0
     code, _, error = lehr(*words, "--sparsity", "0.2", "--out", tmp_path / "y")
     assert code == 2
-    assert "the mask given as `within` has" in error
+    assert "sparsity is 0.2 and the run in" in error
+    assert "is 0.5 sparse already: ask for more" in error
 
 
 def test_users_own_networks_that_do_not_fit_are_told(lehr, tmp_path):
@@ -315,3 +319,31 @@ def test_an_interval_that_is_no_number(lehr, tmp_path, monkeypatch):
     code, _, error = lehr(*TRAIN, "--out", tmp_path / "run")
     assert code == 2
     assert "LEHR_CHECKPOINT_SECONDS is 'often'" in error
+
+
+def test_a_folder_that_is_not_ours_is_left_as_it_was(lehr, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"x")
+    code, _, error = lehr(*TRAIN, "--out", tmp_path / "photos")
+    assert code == 2
+    assert "holds something else than a run" in error
+    assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.png"], "not even a lock is left"
+
+
+def test_the_control_needs_no_sparsity(lehr, dense, tmp_path):
+    code, printed, _ = lehr(
+        "tune", "--from", dense, "--method", "dense", "--epochs", "1", "--out", tmp_path / "x", "--json"
+    )
+    assert code == 0
+    assert json.loads(printed)["kept"] == json.loads(printed)["parameters"]
+
+
+def test_what_was_noticed_is_shown_again(lehr, dense, tmp_path):
+    words = ("tune", "--from", dense, "--sparsity", "0.995", "--score", "random", "--scope", "layer", "--method", "one-shot",
+             "--epochs", "1")  # fmt: skip
+    assert "is about to empty" in lehr(*words, "--out", tmp_path / "thin")[1]
+    assert "is about to empty" in lehr("show", tmp_path / "thin")[1]
+    assert (
+        "its zeros were trained"
+        in lehr("train", "--from", tmp_path / "thin", "--epochs", "1", "--out", tmp_path / "d")[1]
+    )

@@ -64,7 +64,10 @@ def test_heads_share_their_granule_over_the_projections():
 def test_the_last_layer_of_a_network_keeps_its_outputs():
     net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
     assert list(select(net, 0.5, granularity="filter")) == ["0.weight"]
-    assert list(select(net, 0.5, granularity="filter", target_modules=["0", "1"])) == ["0.weight", "1.weight"]
+    assert list(select(net, 0.5, granularity="filter", scope="layer", target_modules=["0", "1"])) == [
+        "0.weight",
+        "1.weight",
+    ]
     assert list(select(net, 0.5, granularity="filter", exclude_modules=["1"])) == ["0.weight"]
 
 
@@ -173,7 +176,7 @@ def test_within_allows_whole_granules_only():
         ("block:0x4", "no granularity 'block:0x4'"),
         ("block:4", "no granularity 'block:4'"),
         ("filters", "no granularity 'filters': did you mean 'filter'"),
-        ("2:3", "2:3 needs inputs in multiples of 3 and weight has 4: leave it out with exclude_modules"),
+        ("2:3", "2:3 needs inputs in multiples of 3 and weight has 4: leave it out, exclude_modules="),
         ("block:3x1", "does not divide weight, which is 2 outputs x 4 inputs"),
         ("head", "has no attention heads that can be told"),
     ],

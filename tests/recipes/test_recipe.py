@@ -44,6 +44,11 @@ def test_every_kind_of_stage_runs_and_a_second_start_trains_nothing(tmp_path):
 def test_changes_from_the_command_line(tmp_path):
     recipe = read_recipe(write(tmp_path, GOOD), tmp_path / "other", ["tune.epochs=3", "compare.methods=one-shot"])
     assert recipe.out == tmp_path / "other"
+    changed = read_recipe(write(tmp_path, GOOD), None, ["sensitivity.from=cut", "compare.jobs=2"])
+    assert [(s.source, s.jobs) for s in changed.stages if s.name in ("sensitivity", "compare")] == [
+        ("cut", 1),
+        (None, 2),
+    ]
     assert {s.name: s.values.get("epochs") for s in recipe.stages}["tune"] == 3
 
 
@@ -76,6 +81,13 @@ def test_every_setting_of_a_run_can_be_set(tmp_path):
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 95}}]", "sparsity is 95"),
         ("stages: [{train: {data: d, model: m}}, {train: {data: d, model: m}}]", "two stages are called 'train'"),
         ("stages: [{compare: {data: d, model: m, jobs: 0}}]", "jobs is 0"),
+        ("stages: [{train: {data: digit, model: lenet5}}]", "in the stage train: there is no data set 'digit'"),
+        ("stages: [{train: {data: digits, model: lenet_5}}]", "in the stage train: there is no model 'lenet_5'"),
+        ("stages: [{train: {data: digits, model: no.py:f}}]", "there is no file no.py"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, method: gradua}}]", "did you mean 'gradual'"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, from: trian}}]", "which is no stage and no path"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {tune: {granularity: 2:4}}]", "write it in quotes"),
+        ("stages: [{compare: {data: digits, model: lenet5, methods: [gradul]}}]", "did you mean 'gradual'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_sentence(tmp_path, text, message):

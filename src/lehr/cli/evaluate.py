@@ -107,7 +107,7 @@ def _scores(result: dict[str, Any]) -> Group:
 
 def _layers(result: dict[str, Any]) -> Table:
     table = Table(title=f"layers ({result['granularity']})", title_justify="left")
-    for heading in ("layer", "shape", "kept", "of", "density", "FLOPs", "of its zeros skipped"):
+    for heading in ("layer", "shape", "kept", "of", "density", "FLOPs", "FLOPs kept"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for row in result["layers"]:
         density = row["kept"] / row["size"]

@@ -58,6 +58,9 @@ def run() -> None:
 
 
 def _say(kind: str, error: Exception) -> None:
+    if str(error).startswith(kind):  # a message that says so itself
+        Console(stderr=True, soft_wrap=True).print(Text(str(error), "yellow"))
+        return
     text = Text.assemble((f"{kind}: ", "bold red" if kind == "error" else "bold yellow"), str(error))
     Console(stderr=True, soft_wrap=True).print(text)
 

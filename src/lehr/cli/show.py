@@ -38,11 +38,13 @@ def show(
             from lehr.report.table import terminal_table
 
             printer.print(terminal_table(seen.rows, str(run)))
+            screen.notes(seen.notes)
             return
         if seen.result is not None:
             printer.print(screen.result_table(str(run), seen.result, str(run)))
         else:
             printer.print(f"{run} has not ended after {seen.epochs} epochs: continue it with --resume")
+        screen.notes(seen.notes)
         printer.print(_settings_table(seen.settings))
     if mask is not None:
         printer.print(_layer_table(mask))

@@ -97,7 +97,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
     >>> granules("2:4", "w", (4, 6))
     Traceback (most recent call last):
         ...
-    lehr.base.errors.LehrError: 2:4 needs inputs in multiples of 4 and w has 6: leave it out with exclude_modules
+    lehr.base.errors.LehrError: 2:4 needs inputs in multiples of 4 and w has 6: leave it out, exclude_modules=['w'] or --exclude-module w
     """
     size = prod(shape)
     outputs = shape[0] if shape else 1
@@ -111,7 +111,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
         channels = shape[1] if len(shape) > 1 else 1
         if channels % m:
             raise LehrError(
-                f"{text} needs inputs in multiples of {m} and {name} has {channels}: leave it out with exclude_modules"
+                f"{text} needs inputs in multiples of {m} and {name} has {channels}: leave it out, {_exclude(name)}"
             )
         dims = (outputs, channels // m, m, prod(shape[2:]))
         return Granules(name, dims, (0, 1, 2, 3), n, along=2)
@@ -122,7 +122,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
         if outputs % rows or inputs % columns:
             raise LehrError(
                 f"{text} does not divide {name}, which is {outputs} outputs x {inputs} inputs: "
-                "leave it out with exclude_modules"
+                f"leave it out, {_exclude(name)}"
             )
         return Granules(name, (outputs // rows, rows, inputs // columns, columns), (0, 2))
     if pair := re.fullmatch(r"head:(\d+):(rows|columns)@(.*)", text):
@@ -156,6 +156,11 @@ def check_granularity(text: str) -> str:
         if ":" not in text or (text.startswith("block:") and not re.fullmatch(r"block:[1-9]\d*x[1-9]\d*", text)):
             raise unknown("granularity", text, KINDS)
     return text
+
+
+def _exclude(name: str) -> str:
+    module = name.rpartition(".")[0] or name
+    return f"exclude_modules=[{module!r}] or --exclude-module {module}"
 
 
 def _n_of_m(text: str, n: int, m: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def select(
             that do not divide into granules, or more granules asked for than `within` has.
 
     >>> net = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 2))
-    >>> mask = select(net, 0.9)
+    >>> mask = select(net, 0.9, scope="layer")
     >>> mask.kept, list(mask)
     (12, ['0.weight', '1.weight'])
     """
@@ -106,7 +106,7 @@ def select(
     if empty and not allow_empty_layers:
         raise LehrError(
             f"sparsity {sparsity:g} leaves no weight in {', '.join(empty[:3])}{' and others' if len(empty) > 3 else ''}: "
-            "lower it, use scope='layer', or pass allow_empty_layers=True"
+            "lower it, use scope='layer' (--scope layer), or pass allow_empty_layers=True"
         )
     return mask
 

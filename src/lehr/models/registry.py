@@ -37,7 +37,7 @@ def create(name: str, **sizes: Any) -> nn.Module:
     >>> sum(p.numel() for p in create("resnet20", num_classes=10).parameters())
     269722
     """
-    factory = _from_file(name) if ".py" in name else _built_in(name)
+    factory = known(name)
     accepted = inspect.signature(factory).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     options = {k: v for k, v in sizes.items() if v is not None and (k in accepted or anything)}
@@ -61,6 +61,15 @@ def create(name: str, **sizes: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise LehrError(f"{name} gave a {type(model).__name__}: the factory must return a torch.nn.Module")
     return model
+
+
+def known(name: str) -> Factory:
+    """The factory that a name means; a user's file is run to find it.
+
+    >>> known("wrn_28_10") is not None
+    True
+    """
+    return _from_file(name) if ".py" in name else _built_in(name)
 
 
 def _built_in(name: str) -> Factory:

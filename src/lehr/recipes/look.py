@@ -22,6 +22,7 @@ class Look:
     mask: Mask | None
     epochs: int = 0
     rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was noticed
 
 
 def look(path: Path) -> Look | Mask:
@@ -36,11 +37,13 @@ def look(path: Path) -> Look | Mask:
             raise LehrError(f"the comparison in {path} has not ended: start the same command again to go on")
         value = read_json(results)
         try:
-            return Look(value["settings"], None, None, rows=[Row.from_dict(row) for row in value["rows"]])
+            rows = [Row.from_dict(row) for row in value["rows"]]
+            return Look(value["settings"], None, None, rows=rows, notes=list(map(str, value.get("notes", []))))
         except (KeyError, TypeError, AttributeError):
             raise LehrError(f"{results} is damaged: it has not the rows of a comparison") from None
     folder = RunFolder(path)
     settings = folder.settings().model_dump()
     result = folder.result() if folder.done else None
     mask = Mask.load(folder.mask) if folder.mask.is_file() else None
-    return Look(settings, result, mask, epochs=len(folder.metrics()))
+    notes = [] if result is None else result.get("notes", [])
+    return Look(settings, result, mask, epochs=len(folder.metrics()), notes=notes)

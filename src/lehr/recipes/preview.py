@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from lehr.base.errors import LehrError
 from lehr.base.steps import parse_length
 from lehr.masks import Mask
-from lehr.recipes.tune import build_method
+from lehr.recipes.tune import DENSE, build_method
 from lehr.runs import TuneSettings
 from lehr.sparsify.part import Part
 from lehr.training.learning_rates import learning_rates
@@ -40,6 +41,8 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
     >>> round(moments[0].density, 3), round(moments[-1].density, 3)
     (0.55, 0.1)
     """
+    if settings.method == DENSE:
+        raise LehrError("dense is the control and has no path to preview: give another --method")
     total = max(1, settings.epochs * steps_per_epoch)
     steps = parse_length(settings.anneal, steps_per_epoch=steps_per_epoch, total=total)
     shuffled = torch.randperm(WEIGHTS, generator=torch.Generator().manual_seed(0))

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from lehr.base.files import write_beside, write_json, write_text
+from lehr.report.diagnosis import diagnose_rows
 from lehr.report.environment import environment
 from lehr.report.html import write_report
 from lehr.report.plots import accuracy_plot
@@ -29,7 +30,13 @@ def publish(
     write_text(out / "accuracy.svg", accuracy_plot(rows))
     write_json(
         out / "results.json",
-        {"command": line, "environment": environment(), "settings": settings, "rows": [row.as_dict() for row in rows]},
+        {
+            "command": line,
+            "environment": environment(),
+            "settings": settings,
+            "rows": [row.as_dict() for row in rows],
+            "notes": diagnose_rows(rows),
+        },
     )
     files = {
         "table": str(out / "table.md"),

@@ -12,15 +12,19 @@ from pydantic import BaseModel
 
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
-from lehr.recipes.compare import CompareSettings, compare
+from lehr.data.sources import find
+from lehr.models.registry import known
+from lehr.recipes.compare import CompareSettings, compare, parse_method
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
 from lehr.recipes.parent import parent_weights
 from lehr.recipes.publish import publish
 from lehr.recipes.sensitivity import SensitivitySettings, sensitivity
 from lehr.recipes.train import train, train_settings
-from lehr.recipes.tune import tune, tune_settings
+from lehr.recipes.tune import DENSE, tune, tune_settings
 from lehr.runs import TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
+from lehr.scores import scores
+from lehr.sparsify.method import methods
 
 # The settings of each kind of stage, and those that come from an earlier stage.
 KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
@@ -75,17 +79,19 @@ def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()
         raise LehrError(f"{path} has no list of stages: write `stages:` and below it `- train: {{data: digits, ...}}`")
     for key in value.keys() - {"out", "stages"}:
         raise unknown("part of a recipe", key, ["out", "stages"])
-    stages: list[Stage] = []
-    for entry in value["stages"]:
-        stages.append(_stage(entry, stages, path))
+    entries = [_entry(entry, path) for entry in value["stages"]]
     for change in changes:
-        stages = _changed(stages, change)
+        _change(entries, change)
+    stages: list[Stage] = []
+    for kind, settings in entries:
+        stages.append(_stage(kind, settings, stages))
     for stage in stages:
         _check(stage, stages)
     return Recipe(out or Path(str(value.get("out", f"runs/{path.stem}"))), tuple(stages))
 
 
-def _stage(entry: Any, before: Sequence[Stage], path: Path) -> Stage:
+def _entry(entry: Any, path: Path) -> tuple[str, dict[str, Any]]:
+    """The kind of a stage and its settings, as the file has them."""
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
@@ -95,7 +101,11 @@ def _stage(entry: Any, before: Sequence[Stage], path: Path) -> Stage:
         raise unknown("kind of stage", kind, KINDS)
     if not isinstance(values or {}, dict):
         raise LehrError(f"the stage {kind} has {values!r}: give its settings by name, such as {{epochs: 3}}")
-    settings = {str(name).replace("-", "_"): setting for name, setting in (values or {}).items()}
+    return kind, {str(name).replace("-", "_"): setting for name, setting in (values or {}).items()}
+
+
+def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
+    settings = dict(values)
     name = str(settings.pop("name", kind))
     if any(stage.name == name for stage in before):
         raise LehrError(f"two stages are called {name!r}: give one of them another `name`")
@@ -113,17 +123,16 @@ def _stage(entry: Any, before: Sequence[Stage], path: Path) -> Stage:
     return Stage(kind, name, None if source is None else str(source), settings, names, jobs)
 
 
-def _changed(stages: Sequence[Stage], change: str) -> list[Stage]:
+def _change(entries: Sequence[tuple[str, dict[str, Any]]], change: str) -> None:
+    """Carry out one STAGE.SETTING=VALUE."""
     left, sign, text = change.partition("=")
     name, dot, setting = left.partition(".")
     if not sign or not dot:
         raise LehrError(f"the change {change!r} is not understood: write STAGE.SETTING=VALUE, such as tune.epochs=3")
-    if name not in {stage.name for stage in stages}:
-        raise unknown("stage", name, [stage.name for stage in stages])
-    values = {setting.replace("-", "_"): yaml.safe_load(text)}
-    return [
-        Stage(s.kind, s.name, s.source, s.values | values, s.trackers, s.jobs) if s.name == name else s for s in stages
-    ]
+    found = [settings for kind, settings in entries if settings.get("name", kind) == name]
+    if not found:
+        raise unknown("stage", name, [str(settings.get("name", kind)) for kind, settings in entries])
+    found[0][setting.replace("-", "_")] = yaml.safe_load(text)
 
 
 def _check(stage: Stage, stages: Sequence[Stage]) -> None:
@@ -145,6 +154,27 @@ def _check(stage: Stage, stages: Sequence[Stage]) -> None:
         validated(kind, values)
     except LehrError as error:
         raise LehrError(f"in the stage {stage.name}: {error}") from None
+    try:
+        _check_names(values)
+    except LehrError as error:
+        raise LehrError(f"in the stage {stage.name}: {error}") from None
+    known_stages = {other.name for other in stages}
+    if stage.source is not None and stage.source not in known_stages and not Path(stage.source).exists():
+        raise LehrError(f"the stage {stage.name} starts from {stage.source!r}, which is no stage and no path")
+
+
+def _check_names(values: dict[str, Any]) -> None:
+    """Raise where data, a model, a method or a score does not exist."""
+    if values.get("data"):
+        find(str(values["data"]))
+    if values.get("model"):
+        known(str(values["model"]))
+    if values.get("score"):
+        scores[values["score"]]  # raises with the nearest name
+    if values.get("method") not in (None, DENSE):
+        methods[values["method"]]
+    for text in values.get("methods", ()):
+        parse_method(text)
 
 
 def listed(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lehr.data import Batches, Dataset
 from lehr.recipes.parent import inherit, load_data, parent_weights
 from lehr.runs import RunFolder, TrainSettings, validated
 from lehr.training import Outcome, fit, together
+from lehr.training.averaging import check_batch_norm
 from lehr.training.loop import load_weights
 from lehr.training.progress import bar
 from lehr.training.trackers import check_trackers
@@ -33,12 +34,15 @@ def train(
     Raises `LehrError` for bad input, `Interrupted` when asked to stop (the state is saved).
     """
     check_trackers(trackers)
+    if settings.schedule == "allr":
+        raise LehrError("schedule is 'allr', which goes by what a cut takes away, and nothing is cut here: use 'llr'")
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = load_data(settings)
     model = fresh_model(settings.model, data, settings.seed)
     if settings.parent is not None:
         load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
+    check_batch_norm(settings.bn_batches, model, settings.model)
     batches = len(Batches(data, settings.batch_size, settings.seed))
     with together.opened(folder, settings, resume=resume):
         if folder.done:
@@ -47,6 +51,10 @@ def train(
             outcome = fit(model, data, settings, folder, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
         result = scores_of(outcome, data) | {"parameters": size, "nonzeros": size}
+        if settings.parent is not None and RunFolder(settings.parent).mask.is_file():
+            result["notes"] = [
+                "the parent was sparse, and its zeros were trained like any weight: the network is dense"
+            ]
         finish(folder, model, result, outcome)
     return folder.result()
 

@@ -21,7 +21,7 @@ from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
 from lehr.sparsify.method import Method, methods
 from lehr.training import fit, together
-from lehr.training.averaging import check_average
+from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
 from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
@@ -116,11 +116,17 @@ def tune(
     # What is random in a network and not saved with it comes from the parent's seed.
     model = fresh_model(settings.model, data, base.seed if base is not None else 0)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
+    check_batch_norm(settings.bn_batches, model, settings.model)
     torch.manual_seed(settings.seed)
     method, peak = None, 1.0
     if settings.method != DENSE:
         options = {name: getattr(settings, name) for name in SELECTION}
         within = former_mask(settings.parent)
+        if within is not None and settings.sparsity < within.sparsity:
+            raise LehrError(
+                f"sparsity is {settings.sparsity:g} and the run in {settings.parent} is {within.sparsity:.4g} sparse "
+                "already: ask for more, or start from the dense run"
+            )
         mask = select(model, settings.sparsity, seed=settings.seed, within=within, **options)
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)

@@ -50,8 +50,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise LehrError(f"{self.path} is a file: give a folder for the run")
         if not self.settings_file.exists():
-            if holds_something(self.path):
-                raise LehrError(f"{self.path} holds something else than a run: give an empty or a new folder")
+            self._refuse_foreign()
             kind = next(name for name, cls in KINDS.items() if type(settings) is cls)
             write_json(self.settings_file, {"kind": kind, **settings.model_dump()})
             return
@@ -68,6 +67,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process out of the folder; the lock goes with the process."""
+        self._refuse_foreign()  # before a lock is left in a folder that is not ours
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / "lock").open("w")
@@ -80,6 +80,10 @@ class RunFolder:
             for half in self.path.glob(".*.part"):  # a process that was killed while it wrote has left them
                 half.unlink(missing_ok=True)
             yield
+
+    def _refuse_foreign(self) -> None:
+        if not self.settings_file.exists() and holds_something(self.path):
+            raise LehrError(f"{self.path} holds something else than a run: give an empty or a new folder")
 
     def _lock(self, file: TextIO) -> None:
         patience = time.monotonic() + LOCK_SECONDS

@@ -96,8 +96,15 @@ class TuneSettings(Settings):
     @classmethod
     def _sparsity_of_n_of_m(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            granularity = check_granularity(str(values.get("granularity", "unstructured")))
+            granularity = values.get("granularity", "unstructured")
+            if not isinstance(granularity, str):
+                raise LehrError(
+                    f'granularity is {granularity!r}: write it in quotes, "2:4", which YAML takes for a number'
+                )
+            granularity = check_granularity(granularity)
             values = {**values, "granularity": granularity}
+            if values.get("method") == "dense" and values.get("sparsity") is None:
+                values["sparsity"] = 0.0  # the control leaves nothing out
             if not isinstance(values.get("sparsity"), str):
                 values["sparsity"] = given_sparsity(values.get("sparsity"), granularity)
         return values

@@ -80,6 +80,14 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
 
 
+def check_batch_norm(batches: int | None, model: nn.Module, name: str) -> None:
+    """Raise where statistics are asked for that a network does not keep.
+
+    >>> check_batch_norm(None, nn.Linear(1, 1), "doc")
+    """
+    require(not batches or has_batch_norm(model), f"bn_batches is {batches} and {name} has no batch-norm: leave it out")
+
+
 def reestimate_batch_norm(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     """Running statistics anew: their plain mean over these batches of prepared inputs; weights are untouched.
 

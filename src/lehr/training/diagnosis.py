@@ -19,7 +19,7 @@ def diagnose_run(metrics: Sequence[Mapping[str, Any]], target: Mask | None, pare
         parent_accuracy: on validation, in [0, 1]; None where it is not known.
 
     >>> diagnose_run([{"validation_accuracy": 0.2}, {"validation_accuracy": 0.7}], None, 0.9)
-    ['the accuracy fell from 90.0 % to 20.0 % in the first epoch: the network was cut or annealed too fast or too hot; anneal for longer, lower tau, or lower the learning rate']
+    ['the accuracy fell from 90.0 % to 20.0 % in the first epoch: the network was cut or annealed too fast or too hot; anneal for longer, lower tau, or try another learning rate']
     """
     notes = []
     if metrics and parent_accuracy:
@@ -27,7 +27,7 @@ def diagnose_run(metrics: Sequence[Mapping[str, Any]], target: Mask | None, pare
         if first < (1.0 - COLLAPSE) * parent_accuracy:
             notes.append(
                 f"the accuracy fell from {100 * parent_accuracy:.1f} % to {100 * first:.1f} % in the first epoch: the "
-                "network was cut or annealed too fast or too hot; anneal for longer, lower tau, or lower the learning rate"
+                "network was cut or annealed too fast or too hot; anneal for longer, lower tau, or try another learning rate"
             )
     return notes + ([] if target is None else emptying(target))
 

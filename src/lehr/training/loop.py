@@ -217,7 +217,7 @@ class _Run:
             if together.any_of(not math.isfinite(value)):
                 raise Diverged(
                     f"the loss became {value} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
-                    "lower the learning rate; what was saved before is kept"
+                    "lower the learning rate, in a new folder; what was saved before is kept"
                 )
             self.accelerator.backward(loss)
         self.optimizer.step()
