@@ -346,7 +346,7 @@ def test_asked_to_stop_while_a_checkpoint_is_written(lehr, dense, whole, tmp_pat
     assert "Traceback" not in error
     step = checkpoint_is_whole(out)["step"]
     assert step in (turn, turn + 1), "at once, or at the next step"
-    assert error == f"stopped: stopped at step {step} of 38; the state is saved: continue with --resume\n"
+    assert error == f"stopped at step {step} of 38; the state is saved: continue with --resume\n"
     assert not litter(out)
     assert_goes_on_to(whole, lehr, words, out)
 
