@@ -151,6 +151,18 @@ TABLE = {
     "split": (("evaluate", "DENSE", "--split", "train"), "there is no split 'train'"),
     "corruption": (("evaluate", "DENSE", "--corruptions", "fogg"), "no corruption 'fogg': did you mean 'fog'"),
     "severity": (("evaluate", "DENSE", "--corrupted", "--severities", "6"), "severity is 6: give numbers from 1 to 5"),
+    "no severity": (("evaluate", "DENSE", "--severities", "nan"), "give whole numbers separated by commas"),
+    "corrupted validation": (
+        ("evaluate", "DENSE", "--split", "validation", "--corrupted-data", "x"), "are those of the test set",
+    ),
+    "sensitivity to a score": (("sensitivity", "DENSE", "--score", "magnitud"), "no score 'magnitud': did you mean"),
+    "sensitivity to N:M": (
+        ("sensitivity", "DENSE", "--granularity", "2:4", "--sparsity", "0.9"), "2:4 is 0.5 sparse by itself",
+    ),
+    "preview too long": (("preview", "--sparsity", "0.9", "--anneal", "999999it"), "shorten it or add epochs"),
+    "average of nothing": ((*TUNE, "--average", "0.01"), "of which that is none: average over more"),
+    "adaptive control": ((*TUNE[:3], "--method", "dense", "--schedule", "allr"), "dense cuts nothing: use 'llr'"),
+    "compared statistics": ((*COMPARE, "--bn-batches", "5"), "has no batch-norm: leave it out"),
     "half a severity": (("evaluate", "DENSE", "--severities", "1.5"), "give whole numbers separated by commas"),
     "sensitivity": (("sensitivity", "DENSE", "--sparsity", "1.5"), "sparsity is 1.5"),
     "preview": (("preview", "--method", "gradul", "--sparsity", "0.9"), "no method 'gradul': did you mean 'gradual'"),
@@ -347,3 +359,16 @@ def test_what_was_noticed_is_shown_again(lehr, dense, tmp_path):
         "its zeros were trained"
         in lehr("train", "--from", tmp_path / "thin", "--epochs", "1", "--out", tmp_path / "d")[1]
     )
+
+
+def test_names_that_look_like_markup_are_only_names(lehr, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lehr(*TRAIN, "--out", "exp[/x]")[0] == 0
+    code, printed, _ = lehr("show", "exp[/x]")
+    assert code == 0
+    assert "exp[/x]" in printed
+
+
+def test_averaging_helps_one_shot_too(lehr, dense, tmp_path):
+    words = ("tune", "--from", dense, "--sparsity", "0.9", "--method", "one-shot", "--epochs", "2", "--average", "0.75")
+    assert lehr(*words, "--out", tmp_path / "x")[0] == 0

@@ -364,3 +364,35 @@ def test_a_changed_folder_is_decoded_anew(tmp_path, change):
         for file in (folder / name).iterdir()
     }
     assert after == files != before
+
+
+def test_the_split_does_not_depend_on_how_a_path_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "cache"))
+    from PIL import Image
+
+    for kind in ("a", "b"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for i in range(20):
+            Image.new("RGB", (4, 4), (i, 10 if kind == "a" else 200, 0)).save(
+                tmp_path / "photos" / kind / f"{i:02}.png"
+            )
+    monkeypatch.chdir(tmp_path)
+    one, two, three = (load(path) for path in ("photos", "photos/", str(tmp_path / "photos")))
+    assert one.test.inputs.equal(two.test.inputs)
+    assert one.test.inputs.equal(three.test.inputs)
+    assert one.validation.inputs.equal(three.validation.inputs)
+
+
+def test_colour_wins_where_one_image_is_grey_and_sixteen_bits_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "cache"))
+    from PIL import Image
+
+    for kind in ("a", "b"):
+        (tmp_path / "mixed" / kind).mkdir(parents=True)
+        for i in range(20):
+            mode = "L" if (kind, i) == ("a", 0) else "RGB"
+            Image.new(mode, (4, 4)).save(tmp_path / "mixed" / kind / f"{i:02}.png")
+    assert load(str(tmp_path / "mixed")).input_shape == (3, 4, 4)
+    Image.new("I;16", (4, 4)).save(tmp_path / "mixed" / "b" / "05.png")
+    with pytest.raises(LehrError, match="more than 8 bits a channel"):
+        load(str(tmp_path / "mixed"))

@@ -195,3 +195,49 @@ def test_sparsity_and_granularity_must_agree():
         granules("head:3:rows@g", "w", (4, 4))
     assert check_granularity("neuron") == "filter"
     assert Granules("w", (6,), (0,)).size == 1
+
+
+def test_heads_that_share_keys_are_refused():
+    class Grouped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads = 4
+            self.q_proj, self.k_proj, self.v_proj = nn.Linear(16, 16), nn.Linear(16, 8), nn.Linear(16, 8)
+
+    with pytest.raises(LehrError, match="shares keys among its heads"):
+        select(Grouped(), 0.5, granularity="head")
+
+
+def test_a_tied_head_leaves_no_layer_out():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.body, self.head = nn.Embedding(6, 4), nn.Linear(4, 4), nn.Linear(4, 6, bias=False)
+            self.head.weight = self.tokens.weight
+
+    assert list(select(Tied(), 0.5, granularity="filter")) == ["body.weight"]
+
+
+def test_n_of_m_shares_nothing_out_and_needs_full_groups():
+    net = nn.Linear(8, 4)
+    with pytest.raises(LehrError, match="2:4 leaves nothing to share out"):
+        select(net, granularity="2:4", scope="layer")
+    former = select(net, granularity="1:4")
+    with pytest.raises(LehrError, match="leaves too few weights for 2:4"):
+        select(net, granularity="2:4", within=former)
+    assert select(net, granularity="1:4", within=select(net, granularity="2:4")).kept == 8
+
+
+def test_the_density_that_is_told_leaves_out_what_never_takes_part():
+    net = nn.Linear(20, 10, bias=False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    within = select(net, 0.5)
+    method = TemperatureAnnealing(select(net, 0.9, within=within), tau=0.5, steps=10, within=within)
+    with pytest.warns(UserWarning, match="annealing stopped"), attach(net, optimizer, method) as run:
+        assert run.expected_density() == pytest.approx(0.1 + 0.5 * 0.4)
+
+
+def test_a_parents_mask_over_other_layers_is_refused():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    with pytest.raises(LehrError, match=r"cover other layers \(1.weight\): choose from the same ones"):
+        TemperatureAnnealing(select(net, 0.5, target_modules=["0"]), steps=2, within=select(net, 0.25, scope="layer"))

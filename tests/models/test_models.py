@@ -327,3 +327,18 @@ def test_a_users_own_factory(tmp_path):
         create(f"{tmp_path}/broken.py:x")
     with pytest.raises(LehrError, match="no model 'resnet200': did you mean"):
         create("resnet200")
+
+
+def test_a_users_file_may_have_dataclasses_and_neighbours(tmp_path):
+    (tmp_path / "blocks_of_mine.py").write_text("WIDTH = 5\n")
+    (tmp_path / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "import torch\n"
+        "from blocks_of_mine import WIDTH\n"
+        "@dataclass\n"
+        "class Size:\n"
+        "    width: int = WIDTH\n"
+        "def net(): return torch.nn.Linear(Size().width, 2)\n"
+    )
+    assert create(f"{tmp_path}/mine.py:net").in_features == 5

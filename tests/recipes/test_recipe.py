@@ -88,6 +88,12 @@ def test_every_setting_of_a_run_can_be_set(tmp_path):
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, from: trian}}]", "which is no stage and no path"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {granularity: 2:4}}]", "write it in quotes"),
         ("stages: [{compare: {data: digits, model: lenet5, methods: [gradul]}}]", "did you mean 'gradual'"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {run: elsewhere}}]", "sets run: write `from`"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {jobs: 2}}]", "sets jobs, which a stage of the kind"),
+        ("stages: [{train: {data: digits, model: lenet5, trackers: 5}}]", "trackers is 5"),
+        ("stages: [{train: {data: digits, model: lenet5, trackers: tensorbord}}]", "did you mean 'tensorboard'"),
+        ("stages: [{train: {name: ../up, data: digits, model: lenet5}}]", "give it a plain `name`"),
+        ("stages: " + 3000 * "[", "is not YAML"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_sentence(tmp_path, text, message):
@@ -100,7 +106,7 @@ def test_bad_input_is_one_clear_sentence(tmp_path, text, message):
 def test_bad_changes_and_files(tmp_path):
     file = write(tmp_path, GOOD)
     for change, message in (("tune", "write STAGE.SETTING=VALUE"), ("tine.epochs=3", "no stage 'tine': did you mean"),
-                            ("tune.epocs=3", "no setting 'epocs'")):  # fmt: skip
+                            ("tune.epocs=3", "no setting 'epocs'"), ("tune.epochs=[3", "a value that is not YAML")):  # fmt: skip
         with pytest.raises(LehrError, match=message):
             read_recipe(file, None, [change])
     with pytest.raises(LehrError, match="there is no recipe"):

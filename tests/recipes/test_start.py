@@ -277,8 +277,8 @@ def test_layers_about_to_empty_are_told_in_the_result(dense, tmp_path):
         assert f"{name} keeps {kept[name]} weights for {outputs} outputs" in starts
 
 
-def test_a_parent_of_which_nothing_is_known_collapses_unnoticed(users, tmp_path):
-    """A file has no accuracy to compare with."""
+def test_a_collapse_is_noticed_where_the_parent_is_a_file(users, tmp_path):
+    """A file has no accuracy to compare with, so its network is judged first."""
     weights, model = users
     result = tuned(weights, tmp_path / "run", data="digits", model=model, method="one-shot", lr=5.0)
-    assert "notes" not in result
+    assert result["notes"][0].startswith("the accuracy fell from ")

@@ -225,3 +225,12 @@ def test_a_run_is_named_by_its_parents_weights_not_by_their_place():
         assert here.digest == there.digest
         assert here.digest != kind(**{**given, "parent_digest": "b"}, **more, parent="here").digest
     assert len({TrainSettings(**given, parent=None).digest, here.digest}) == 2
+
+
+def test_a_small_file_cannot_demand_memory(tmp_path):
+    torch.save({"w": torch.zeros(1).expand(2_000_000, 1_000_000)}, tmp_path / "huge.pt")
+    with pytest.raises(LehrError, match="holds w without all of its values"):
+        read_weights(tmp_path / "huge.pt")
+    torch.save({"w": torch.eye(3).to_sparse()}, tmp_path / "sparse.pt")
+    with pytest.raises(LehrError, match="save it as an ordinary dense tensor"):
+        read_weights(tmp_path / "sparse.pt")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,25 +35,54 @@ class Cost:
 def flops(model: nn.Module, example: Tensor) -> dict[str, int]:
     """Floating-point operations of a forward pass by module name, ``""`` for all; a multiply-add is two.
 
-    Convolutions and matrix products are counted, attention's included; norms and activations are not.
+    Convolutions and matrix products are counted, attention's included; norms and activations are not. The
+    projections of `torch.nn.MultiheadAttention` are listed as ``NAME.in_proj_weight`` and ``NAME.out_proj``.
 
     >>> flops(nn.Linear(10, 3, bias=False), torch.zeros(1, 10))[""]
     60
     """
     training = model.training
+    places: dict[str, int] = {}
+    hooks = [
+        module.register_forward_pre_hook(_note_places(places, name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.MultiheadAttention)
+    ]
+    fast = torch.backends.mha.get_fastpath_enabled()
     model.eval()
     try:
         # The fused attention kernels are not known to the counter; their plain form is.
+        torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(example)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         model.train(training)
+        for hook in hooks:
+            hook.remove()
     root = type(model).__name__
     found = {"": int(counter.get_total_flops())}
     for module, operations in counter.get_flop_counts().items():
         if module.startswith(f"{root}."):
             found[module.removeprefix(f"{root}.")] = int(sum(operations.values()))
+    for name, count in places.items():
+        attention = model.get_submodule(name)
+        prefix = f"{name}." if name else ""
+        assert isinstance(attention, nn.MultiheadAttention), "only those were hooked"
+        found[f"{prefix}out_proj"] = 2 * count * attention.out_proj.weight.numel()
+        if attention.in_proj_weight is not None:
+            found[f"{prefix}in_proj_weight"] = 2 * count * attention.in_proj_weight.numel()
     return found
+
+
+def _note_places(places: dict[str, int], name: str) -> Callable[..., None]:
+    """A hook that counts how many vectors an attention module is asked about."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        query = kwargs["query"] if "query" in kwargs else args[0]
+        places[name] = places.get(name, 0) + query.numel() // query.shape[-1]
+
+    return hook
 
 
 def cost(model: nn.Module, example: Tensor, mask: Mask | None) -> Cost:
@@ -70,7 +101,7 @@ def cost(model: nn.Module, example: Tensor, mask: Mask | None) -> Cost:
     layers = []
     saved = 0.0
     for row in [] if mask is None else mask.layers():
-        own = counts[""] if single else counts.get(row.name.rpartition(".")[0], 0)
+        own = counts[""] if single else counts.get(row.name, counts.get(row.name.rpartition(".")[0], 0))
         layers.append(LayerCost(row.name, own, own * row.density))
         saved += own * (1 - row.density)
     return Cost(counts[""], counts[""] - saved, tuple(layers))

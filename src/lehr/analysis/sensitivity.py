@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, unknown
 from lehr.masks import Mask, select, target_parameters
+from lehr.masks.granules import check_granularity, n_of_m_sparsity
 from lehr.masks.heads import head_granularity
 from lehr.masks.targets import Modules
+from lehr.scores import scores
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ def sensitivity(
     >>> [(row.layer, row.quality) for row in rows]
     [('0', (8.0,)), ('1', (16.0,))]
     """
+    granularity = check_granularity(granularity)
+    if score not in scores:
+        raise unknown("score", score, scores)
+    own = n_of_m_sparsity(granularity)
+    if own is not None and list(sparsities) != [own]:
+        raise LehrError(f"{granularity} is {own:g} sparse by itself: ask for the sparsity {own:g} alone")
+    for name, parameter in model.named_parameters():
+        if parameter.isnan().any():
+            raise LehrError(f"{name} has NaN weights: importance is undefined, load a healthy checkpoint")
     names = list(target_parameters(model, target_modules, exclude_modules))
     if granularity == "head":
         names = list(head_granularity(model, names))

@@ -80,7 +80,7 @@ def read_json_text(text: str, source: str) -> Any:
     """The same for text that came from elsewhere in a file."""
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise LehrError(f"{source} is damaged: {error}") from None
 
 

@@ -115,7 +115,7 @@ def whole_numbers(text: str, name: str) -> tuple[int, ...]:
     (1, 5)
     """
     values = numbers(text, name)
-    if any(value != int(value) for value in values):
+    if not all(value.is_integer() for value in values):  # nan and inf are not
         raise LehrError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,3,5")
     return tuple(int(value) for value in values)
 

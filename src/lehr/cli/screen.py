@@ -75,7 +75,7 @@ def result_table(title: str, result: dict[str, Any], out: str) -> Group:
     table.add_column(style="dim")
     table.add_column(justify="right")
     if "failed" in result:
-        table.add_row("failed", result["failed"])
+        table.add_row("failed", Text(result["failed"]))
         return titled(title, table)
     for split in ("validation", "test"):
         if split in result:
@@ -88,5 +88,5 @@ def result_table(title: str, result: dict[str, Any], out: str) -> Group:
     if result.get("kept", result["parameters"]) != result["parameters"]:
         table.add_row("weights kept", f"{result['kept']:,} of {result['weights']:,}")
     table.add_row("nonzeros", f"{result['nonzeros']:,}")
-    table.add_row("run folder", out)
+    table.add_row("run folder", Text(out))
     return titled(title, table)

@@ -22,8 +22,12 @@ def sensitivity(
     image_size: options.ImageSize = None,
     context: options.Context = None,
     sparsity: Annotated[
-        str, typer.Option(help="Fractions to cut from each layer alone.", rich_help_panel=options.MASK)
-    ] = "0.5,0.8,0.9,0.95,0.99",
+        str | None,
+        typer.Option(
+            help="Fractions to cut from each layer alone (0.5,0.8,0.9,0.95,0.99; N:M brings its own).",
+            rich_help_panel=options.MASK,
+        ),
+    ] = None,
     granularity: options.Granularity = "unstructured",
     score: options.Score = "magnitude",
     target_modules: options.TargetModules = None,
@@ -42,13 +46,16 @@ def sensitivity(
     Example: `lehr sensitivity runs/dense --out runs/sensitivity`
     """
     arguments = dict(locals())
+    from lehr.masks.granules import n_of_m_sparsity
     from lehr.recipes.sensitivity import SensitivitySettings
     from lehr.recipes.sensitivity import sensitivity as recipe
     from lehr.runs import validated
 
+    own = n_of_m_sparsity(granularity)
+    default = "0.5,0.8,0.9,0.95,0.99" if own is None else f"{own!r}"
     values = options.chosen(arguments, SensitivitySettings.model_fields) | {
         "run": screen.one_of(run, weights),
-        "sparsities": options.numbers(sparsity, "sparsity"),
+        "sparsities": options.numbers(sparsity or default, "sparsity"),
     }
     result = recipe(validated(SensitivitySettings, values), out, show=screen.show_bar(quiet, as_json))
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from lehr.cli import options, screen
 
@@ -56,16 +57,20 @@ def _settings_table(settings: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for name, value in settings.items():
         if value is not None:
-            table.add_row(name, str(value))
+            table.add_row(name, Text(str(value)))
     return table
 
 
 def _layer_table(mask: Any) -> Table:
-    table = Table(title=repr(mask), title_justify="left")
+    table = Table(title=Text(repr(mask), style="italic"), title_justify="left")
     for heading in ("layer", "shape", "kept", "of", "density"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for row in mask.layers():
         table.add_row(
-            row.name, "x".join(map(str, row.shape)), f"{row.kept:,}", f"{row.size:,}", f"{100 * row.density:.2f} %"
+            Text(row.name),
+            "x".join(map(str, row.shape)),
+            f"{row.kept:,}",
+            f"{row.size:,}",
+            f"{100 * row.density:.2f} %",
         )
     return table

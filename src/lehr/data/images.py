@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -85,14 +86,14 @@ def decode(cells: list[dict[str, Any]], mode: str | None, size: int | None, name
 
     Args:
         cells: as Hugging Face `datasets` gives them undecoded: ``{"bytes": ..., "path": ...}``.
-        mode: Pillow's: ``L`` is grey, ``RGB`` colour; None for that of the first image.
+        mode: Pillow's: ``L`` is grey, ``RGB`` colour; None for grey where all are grey, else colour.
         size: the shorter side is scaled to so many pixels and the middle square cut out; None to leave
             images as they are, which must then have one size.
         name: of the data set, for the error.
     """
     if not cells:
         raise LehrError(f"{name} has a part without images: give a data set with examples")
-    mode = mode or own_mode(cells[0])
+    mode = mode or own_mode(cells)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         arrays = list(pool.map(lambda cell: _pixels(cell, mode, size), cells))
     shapes = sorted({a.shape[1::-1] for a in arrays})
@@ -103,10 +104,13 @@ def decode(cells: list[dict[str, Any]], mode: str | None, size: int | None, name
     return (images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)).contiguous()
 
 
-def own_mode(cell: dict[str, Any]) -> str:
-    """Pillow's mode in which an encoded image is decoded: ``L`` for a grey one, ``RGB`` for any other."""
-    with _open(cell) as image:
-        return "L" if image.mode in ("1", "L") else "RGB"
+def own_mode(cells: Iterable[dict[str, Any]]) -> str:
+    """Pillow's mode in which encoded images are decoded: ``L`` if all are grey, ``RGB`` otherwise."""
+    for cell in cells:
+        with _open(cell) as image:
+            if image.mode not in ("1", "L"):
+                return "RGB"
+    return "L"
 
 
 def _open(cell: dict[str, Any]) -> Any:
@@ -119,6 +123,8 @@ def _pixels(cell: dict[str, Any], mode: str, size: int | None) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with _open(cell) as image:
+        if image.mode[0] in "IF":  # Pillow would clip them to white
+            raise LehrError(f"an image has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits first")
         image = image.convert(mode)
         if size is not None and image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)

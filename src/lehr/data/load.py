@@ -21,7 +21,7 @@ from lehr.base.errors import LehrError, require
 from lehr.base.files import write_tensors
 from lehr.data.dataset import Dataset, Split, Windows, hold_out
 from lehr.data.images import Pixels, decode, own_mode, statistics
-from lehr.data.sources import Source, find, reading, tables
+from lehr.data.sources import Source, find, reading, sources, tables
 from lehr.data.text import Tokens, encode_characters, encode_words, word_vocabulary
 
 WORDS = 64  # tokens to which sentences are cut
@@ -118,8 +118,8 @@ def _decoded(name: str, source: Source, where: str, size: int | None) -> dict[st
 
     found = tables(name, where)
     result: dict[str, Tensor] = {}
-    mode = source.mode
     with reading(name, where):
+        mode = source.mode or _mode(found)
         for part, table in found.items():
             image, label = _columns(table.features, name)
             raw = table.cast_column(image, datasets.Image(decode=False))[image]
@@ -130,11 +130,21 @@ def _decoded(name: str, source: Source, where: str, size: int | None) -> dict[st
             if (targets < 0).any():  # the hub hides the labels of some test sets
                 continue
             cells = list(raw)
-            mode = mode or (own_mode(cells[0]) if cells else None)  # one for all parts
             result[f"{kept}_inputs"] = decode(cells, mode, size, name)
             result[f"{kept}_targets"] = targets
             result["classes"] = torch.tensor(table.features[label].num_classes)
     return result
+
+
+def _mode(found: Any) -> str:
+    """Grey where every image of every part is, colour otherwise."""
+    import datasets
+
+    for table in found.values():
+        image, _ = _columns(table.features, "the data set")
+        if own_mode(table.cast_column(image, datasets.Image(decode=False))[image]) != "L":
+            return "RGB"
+    return "L"
 
 
 def _columns(features: Any, name: str) -> tuple[str, str]:
@@ -205,18 +215,23 @@ def _part(name: str) -> str | None:
 
 
 def _three(parts: dict[str, Split], held: int | None, name: str) -> tuple[Split, Split, Split]:
-    """Training, validation and test: a missing test set is the validation set, or a tenth, held out."""
+    """Training, validation and test: a missing test set is the validation set, or a tenth, held out.
+
+    What is held out goes by the name of a data set of ours; a user's own may be written in several
+    ways, and must not be split otherwise for it.
+    """
     if "train" not in parts:
         raise LehrError(
             f"{name} has no part called train ({', '.join(parts) or 'none at all'}): it cannot be trained on"
         )
+    key = name if name in sources else "own"
     train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
     if test is None:
         test, validation = validation, None
     if test is None:
-        train, test = hold_out(train, _tenth(train, name), f"{name}-test")
+        train, test = hold_out(train, _tenth(train, name), f"{key}-test")
     if validation is None:
-        train, validation = hold_out(train, _tenth(train, name) if held is None else held, name)
+        train, validation = hold_out(train, _tenth(train, name) if held is None else held, key)
     return train, validation, test
 
 

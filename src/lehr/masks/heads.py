@@ -46,6 +46,20 @@ def head_granularity(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
         if heads < 1:
             continue
         group = f"{prefix}.heads" if prefix else "heads"
+        rows = {
+            child.weight.shape[0]
+            for name, child in module.named_children()
+            if name in INTO[2:] and isinstance(getattr(child, "weight", None), nn.Parameter)
+        }
+        if len(rows) > 1:
+            raise LehrError(
+                f"{prefix or type(module).__name__} shares keys among its heads (its projections have {sorted(rows)} "
+                "rows): heads cannot be cut one by one, use another granularity"
+            )
+        if any(type(child).__name__ == "Conv1D" for child in module.children()):
+            raise LehrError(
+                f"{prefix or type(module).__name__} keeps its weights inputs x outputs: use another granularity"
+            )
         for role, attributes in (("rows", INTO), ("columns", OUT_OF)):
             for attribute in attributes:
                 name = attribute if attribute.endswith("_weight") else f"{attribute}.weight"

@@ -32,7 +32,7 @@ class LayerRow:
     @property
     def density(self) -> float:
         """Kept weights over all."""
-        return self.kept / self.size
+        return self.kept / self.size if self.size else 1.0
 
 
 class Mask(Mapping[str, Tensor]):

@@ -7,6 +7,7 @@ from math import prod
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from lehr.base.errors import LehrError, check_fraction, unknown
 from lehr.masks import budget
@@ -42,7 +43,8 @@ def select(
 
     Args:
         model: any network; by default every Linear and Conv weight counts, the head included (with
-            ``filter`` the last layer is left out, whose outputs are the network's own).
+            ``filter`` the last layer in the order of the modules is left out, whose outputs are as a rule
+            the network's own; name layers with `target_modules` where they are not).
         sparsity: fraction in [0, 1) of the N granules to leave out; with N:M None, or ``1 - N/M``.
         score: importance: a name (``magnitude``, ``random``), a function as in `lehr.scores`, or
             ready tensors by parameter name.
@@ -76,10 +78,11 @@ def select(
         raise LehrError(
             f"distribution is {distribution!r} and scope 'global', which ranks all layers together: use scope='layer'"
         )
+    if n_of_m_sparsity(granularity) is not None and (scope, distribution) != ("global", "uniform"):
+        raise LehrError(f"{granularity} leaves nothing to share out: leave scope and distribution out")
     names = list(target_parameters(model, target_modules, exclude_modules))
     if granularity == "filter" and target_modules is None and len(names) > 1:
-        last = list(target_parameters(model))[-1]
-        names = [name for name in names if name != last]
+        names = [name for name in names if name != _last_layer(model)]
     texts = head_granularity(model, names) if granularity == "head" else dict.fromkeys(names, granularity)
     names = [name for name in names if name in texts]
     if within is not None:
@@ -99,6 +102,11 @@ def select(
         allowed |= fold_all({name: within[name] for name in names}, cuts)
     if any(cut.n for cut in cuts.values()):
         kept = best_n_of_m(scored, allowed, cuts, seed)
+        wanted = sum(cut.count // cut.dims[cut.along] * cut.n for cut in cuts.values())
+        if sum(int(group.sum()) for group in kept.values()) < wanted:
+            raise LehrError(
+                f"the mask given as `within` leaves too few weights for {granularity}: it needs all groups full"
+            )
     else:
         kept = _choose(scored, allowed, _shapes_of_groups(cuts, shapes), sparsity, scope, distribution, seed)
     mask = Mask(spread_groups(kept, cuts, shapes), texts)
@@ -109,6 +117,12 @@ def select(
             "lower it, use scope='layer' (--scope layer), or pass allow_empty_layers=True"
         )
     return mask
+
+
+def _last_layer(model: nn.Module) -> str:
+    """The weight of the last Linear or Conv in the order of the modules, whether or not it can be pruned."""
+    named = {name for name, module in model.named_modules() if isinstance(module, (nn.Linear, _ConvNd))}
+    return [f"{name}.weight" for name, _ in model.named_modules() if name in named][-1]
 
 
 def given_sparsity(sparsity: float | None, granularity: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,14 @@ def _from_file(reference: str) -> Factory:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(file.parent.resolve()))  # as for a script: its neighbours can be imported
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code may raise anything
         raise LehrError(f"{path} cannot be imported ({type(error).__name__}: {error}): mend it first") from error
+    finally:
+        sys.path.remove(str(file.parent.resolve()))
     factory = getattr(module, attribute, None)
     if not callable(factory):
         known = [name for name, thing in vars(module).items() if callable(thing) and not name.startswith("_")]

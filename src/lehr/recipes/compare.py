@@ -31,7 +31,7 @@ from lehr.runs.folder import holds_something
 from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
 from lehr.scores import scores
 from lehr.sparsify.method import methods
-from lehr.training.averaging import check_average
+from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.loop import steps_per_epoch, total_steps
 from lehr.training.progress import bar
 
@@ -205,12 +205,14 @@ def check(settings: CompareSettings) -> None:
     data = load_data(base)
     shared = {name: getattr(base, name) for name in INHERITED} | {"parent": "", "parent_digest": ""}
     fresh = fresh_model(settings.model, data, settings.seeds[0])
+    check_batch_norm(settings.bn_batches, fresh, settings.model)
     for text, sparsity in _rows(settings):
         for lr in settings.tune_lrs:
             values = shared | _values(settings, text, sparsity, lr, settings.seeds[0])
             tuned = validated(TuneSettings, values)
             steps = annealing_steps(tuned, steps_per_epoch(tuned, data), total_steps(tuned, data))
-            check_average(tuned.average, total_steps(tuned, data), steps if text != DENSE else 0)
+            length = 0 if text == DENSE or text.startswith("one-shot") else steps
+            check_average(tuned.average, total_steps(tuned, data), length)
             if tuned.score not in scores:
                 raise unknown("score", tuned.score, scores)
             if text != DENSE:

@@ -49,6 +49,8 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
         corruptions[name]  # raises with the nearest name
     for severity in settings.severities:
         require(severity in SEVERITIES, f"severity is {severity}: give numbers from 1 to 5")
+    if settings.corrupted_data and settings.split != "test":
+        raise LehrError("the published corrupted images are those of the test set: leave --split out")
     network = open_network(settings.run, settings.model_dump())
     model, data = network.model, network.data
     examples: Examples = getattr(data, settings.split)
@@ -95,7 +97,16 @@ def _corrupted(
             make = _published(settings, name, severity) if settings.corrupted_data else _generated(
                 examples, name, severity, settings.seed
             )  # fmt: skip
-            found.setdefault(name, []).append(_quality(model, _prepared(make, data)))
+            try:
+                scores = _quality(model, _prepared(make, data))
+            except (RuntimeError, IndexError, ValueError) as error:
+                if isinstance(error, LehrError):
+                    raise
+                raise LehrError(
+                    f"the corrupted images do not fit {data.name} ({str(error).splitlines()[0]}): CIFAR-10-C is for "
+                    "networks of CIFAR-10"
+                ) from None
+            found.setdefault(name, []).append(scores)
             bar.update(sum(map(len, found.values())), name)
     rows = {name: mean_quality(parts).as_dict() for name, parts in found.items()}
     return {

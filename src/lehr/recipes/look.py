@@ -39,7 +39,7 @@ def look(path: Path) -> Look | Mask:
         try:
             rows = [Row.from_dict(row) for row in value["rows"]]
             return Look(value["settings"], None, None, rows=rows, notes=list(map(str, value.get("notes", []))))
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise LehrError(f"{results} is damaged: it has not the rows of a comparison") from None
     folder = RunFolder(path)
     settings = folder.settings().model_dump()

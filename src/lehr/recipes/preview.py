@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from lehr.base.errors import LehrError
-from lehr.base.steps import parse_length
 from lehr.masks import Mask
-from lehr.recipes.tune import DENSE, build_method
+from lehr.recipes.tune import DENSE, annealing_steps, build_method
 from lehr.runs import TuneSettings
+from lehr.sparsify.method import Method
 from lehr.sparsify.part import Part
 from lehr.training.learning_rates import learning_rates
 
@@ -44,16 +44,16 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
     if settings.method == DENSE:
         raise LehrError("dense is the control and has no path to preview: give another --method")
     total = max(1, settings.epochs * steps_per_epoch)
-    steps = parse_length(settings.anneal, steps_per_epoch=steps_per_epoch, total=total)
+    steps = annealing_steps(settings, steps_per_epoch, total)
     shuffled = torch.randperm(WEIGHTS, generator=torch.Generator().manual_seed(0))
     weights = {"weight": (shuffled + 1.0) / WEIGHTS}
     mask = Mask({"weight": shuffled >= round(settings.sparsity * WEIGHTS)})
-    method = build_method(settings, mask, min(steps, total))
+    method = build_method(settings, mask, steps)
     part = Part("weight", 0, WEIGHTS, (WEIGHTS,))
     moments = []
     chosen_at = -1
     for step in sorted({round(i * total / POINTS) for i in range(POINTS + 1)} | {method.steps}):
-        due = max((t for t in range(step, -1, -1) if method.due(t)), default=-1)
+        due = _last_due(method, step)
         if due > chosen_at:
             method.retarget(due, weights)
             chosen_at = due
@@ -71,6 +71,15 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
             )
         )
     return moments
+
+
+def _last_due(method: Method, step: int) -> int:
+    """The last step up to this one at which the target was chosen again; -1 for none."""
+    if not method.reselects:
+        return -1
+    if step >= method.steps:
+        return method.steps
+    return step - step % method.reselect_every
 
 
 def as_rows(moments: list[Moment]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from lehr.runs import TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.scores import scores
 from lehr.sparsify.method import methods
+from lehr.training.trackers import check_trackers
 
 # The settings of each kind of stage, and those that come from an earlier stage.
 KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
@@ -72,7 +74,7 @@ def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()
         raise LehrError(f"there is no recipe {path}: give the path of a YAML file")
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise LehrError(f"{path} is not YAML ({reason}): correct it") from None
     if not isinstance(value, dict) or not isinstance(value.get("stages"), list) or not value["stages"]:
@@ -95,18 +97,32 @@ def _entry(entry: Any, path: Path) -> tuple[str, dict[str, Any]]:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise LehrError(f"{path} has the stage {entry!r}: write one kind and its settings, `- train: {{data: digits}}`")
+        raise LehrError(
+            f"{path} has the stage {reprlib.repr(entry)}: write one kind and its settings, `- train: {{data: digits}}`"
+        )
     ((kind, values),) = entry.items()
     if kind not in KINDS:
         raise unknown("kind of stage", kind, KINDS)
     if not isinstance(values or {}, dict):
-        raise LehrError(f"the stage {kind} has {values!r}: give its settings by name, such as {{epochs: 3}}")
+        raise LehrError(
+            f"the stage {kind} has {reprlib.repr(values)}: give its settings by name, such as {{epochs: 3}}"
+        )
     return kind, {str(name).replace("-", "_"): setting for name, setting in (values or {}).items()}
 
 
 def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
     settings = dict(values)
     name = str(settings.pop("name", kind))
+    if "/" in name or name in ("", ".", ".."):
+        raise LehrError(f"a stage is called {name!r}, and its folder goes by its name: give it a plain `name`")
+    for wrong in ("run", "parent", "parent_digest"):
+        if wrong in settings:
+            raise LehrError(f"the stage {name} sets {wrong}: write `from` and a stage or a path")
+    for option, kinds in (("trackers", ("train", "prune", "tune")), ("jobs", ("compare",))):
+        if option in settings and kind not in kinds:
+            raise LehrError(
+                f"the stage {name} sets {option}, which a stage of the kind {kind} does not have: leave it out"
+            )
     if any(stage.name == name for stage in before):
         raise LehrError(f"two stages are called {name!r}: give one of them another `name`")
     source = settings.pop("from", None)
@@ -119,7 +135,10 @@ def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
     jobs = settings.pop("jobs", 1)
     if type(jobs) is not int or jobs < 1:
         raise LehrError(f"jobs is {jobs!r} in the stage {name}: give a whole number, at least 1")
+    if not isinstance(trackers, (str, list, tuple)):
+        raise LehrError(f"trackers is {trackers!r} in the stage {name}: give a list, such as [tensorboard]")
     names = (trackers,) if isinstance(trackers, str) else tuple(map(str, trackers))
+    check_trackers(names)
     return Stage(kind, name, None if source is None else str(source), settings, names, jobs)
 
 
@@ -132,7 +151,10 @@ def _change(entries: Sequence[tuple[str, dict[str, Any]]], change: str) -> None:
     found = [settings for kind, settings in entries if settings.get("name", kind) == name]
     if not found:
         raise unknown("stage", name, [str(settings.get("name", kind)) for kind, settings in entries])
-    found[0][setting.replace("-", "_")] = yaml.safe_load(text)
+    try:
+        found[0][setting.replace("-", "_")] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise LehrError(f"the change {change!r} has a value that is not YAML: write STAGE.SETTING=VALUE") from None
 
 
 def _check(stage: Stage, stages: Sequence[Stage]) -> None:
@@ -158,7 +180,7 @@ def _check(stage: Stage, stages: Sequence[Stage]) -> None:
         _check_names(values)
     except LehrError as error:
         raise LehrError(f"in the stage {stage.name}: {error}") from None
-    known_stages = {other.name for other in stages}
+    known_stages = {other.name for other in stages[: stages.index(stage)]}
     if stage.source is not None and stage.source not in known_stages and not Path(stage.source).exists():
         raise LehrError(f"the stage {stage.name} starts from {stage.source!r}, which is no stage and no path")
 

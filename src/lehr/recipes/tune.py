@@ -20,7 +20,7 @@ from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
 from lehr.sparsify.method import Method, methods
-from lehr.training import fit, together
+from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
@@ -47,7 +47,7 @@ RETRAINING = ("distill", "distill_temperature", "average", "bn_batches")
 
 # What a row of a comparison may set for itself; all else is the same for every row.
 ROW_OPTIONS = (
-    *METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution", "granularity", *RETRAINING,
+    *METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution", *RETRAINING,
 )  # fmt: skip
 
 
@@ -117,12 +117,15 @@ def tune(
     model = fresh_model(settings.model, data, base.seed if base is not None else 0)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     check_batch_norm(settings.bn_batches, model, settings.model)
+    if settings.method == DENSE and settings.schedule == "allr":
+        raise LehrError("schedule is 'allr', which goes by what a cut takes away, and dense cuts nothing: use 'llr'")
     torch.manual_seed(settings.seed)
     method, peak = None, 1.0
     if settings.method != DENSE:
         options = {name: getattr(settings, name) for name in SELECTION}
         within = former_mask(settings.parent)
-        if within is not None and settings.sparsity < within.sparsity:
+        same = within is not None and within.granularity == settings.granularity == "unstructured"
+        if within is not None and same and settings.sparsity < within.sparsity:
             raise LehrError(
                 f"sparsity is {settings.sparsity:g} and the run in {settings.parent} is {within.sparsity:.4g} sparse "
                 "already: ask for more, or start from the dense run"
@@ -131,9 +134,11 @@ def tune(
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         method = build_method(settings, mask, steps, within)
-        check_average(settings.average, total, steps)
+        check_average(settings.average, total, method.steps)
         if settings.schedule == "allr":
             peak = peak_of(settings, model, mask)
+    # What the first epoch is compared with; a run has it in its result.
+    parent_accuracy = evaluate(model, data.validation, data).accuracy if base is None else None
     teacher = None
     if settings.distill:
         teacher = Teacher(copy.deepcopy(model).requires_grad_(False), settings.distill, settings.distill_temperature)
@@ -149,7 +154,6 @@ def tune(
         result = scores_of(outcome, data) | _counts(model, method)
         if peak != 1.0:
             result["peak_lr"] = settings.lr * peak
-        parent_accuracy = None
         if base is not None and RunFolder(settings.parent).done:
             parent_accuracy = RunFolder(settings.parent).result().get("validation", {}).get("accuracy")
         notes = diagnose_run(folder.metrics(), None if method is None else method.target, parent_accuracy)

@@ -29,7 +29,7 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
         one_shot = next((r for r in rows if r.label == "one-shot" and r.sparsity == row.sparsity and r.n > 1), None)
         if one_shot is not None and row is not one_shot:
             notes += _no_gain(row, one_shot)
-            notes += _wide(row, one_shot)
+        notes += _wide(row, None if row is one_shot else one_shot)
     return notes
 
 
@@ -45,14 +45,16 @@ def _no_gain(row: Row, one_shot: Row) -> list[str]:
     ]
 
 
-def _wide(row: Row, one_shot: Row) -> list[str]:
+def _wide(row: Row, one_shot: Row | None) -> list[str]:
     limit = SPREAD["bits" if row.language else "accuracy"]
-    if _sd(row) <= max(limit, TIMES * _sd(one_shot)):
+    beside = 0.0 if one_shot is None else _sd(one_shot)
+    if _sd(row) <= max(limit, TIMES * beside):
         return []
     unit = "bits" if row.language else "points"
+    other = "" if one_shot is None else f", one-shot {beside:.2f}"
     return [
-        f"{row.label} at {100 * row.sparsity:.4g} % differs much between seeds (standard deviation {_sd(row):.2f} {unit}, "
-        f"one-shot {_sd(one_shot):.2f}): anneal for longer, or lower the learning rate"
+        f"{row.label} at {100 * row.sparsity:.4g} % differs much between seeds (standard deviation {_sd(row):.2f} {unit}"
+        f"{other}): anneal for longer, or lower the learning rate"
     ]
 
 

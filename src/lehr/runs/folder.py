@@ -195,5 +195,6 @@ def is_result(value: object) -> bool:
         all(isinstance(s, dict) and all(type(s.get(k)) is float for k in ("accuracy", "nll")) for s in scores)
         and all(type(value.get(k)) is int for k in ("parameters", "nonzeros"))
         and all(type(value.get(k, 0)) is int for k in ("kept", "weights"))
-        and all(isinstance(note, str) for note in value.get("notes", []))
+        and all(isinstance(note, str) for note in value.get("notes") or [])
+        and isinstance(value.get("notes", []), list)
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,7 +38,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         value: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except LehrError:
         raise
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         raise LehrError(f"{path} cannot be read ({_short(error)}): restore it, or train again") from None
     for key in NESTED:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
@@ -47,6 +46,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(value, Mapping) or not value or not all(isinstance(t, Tensor) for t in value.values()):
         raise LehrError(f"{path} holds no weights by name: save model.state_dict()")
     tensors = {str(name): tensor for name, tensor in value.items()}
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type != "meta"
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise LehrError(f"{path} holds {name} without all of its values: save it as an ordinary dense tensor")
     for prefix in ("_orig_mod.", "module.", "_orig_mod."):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}

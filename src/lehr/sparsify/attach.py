@@ -122,12 +122,12 @@ class Attachment:
 
     def expected_density(self) -> float:
         """The mean of P over all weights that this process holds."""
-        totals = [
-            (self.method.chance(self.step, s.part).expected_density(s.target) * s.part.count, s.part.count)
-            for s in self.slots
-            if s.part.count
-        ]
-        return sum(total for total, _ in totals) / max(1, sum(count for _, count in totals))
+        total = count = 0.0
+        for slot in self.slots:
+            probability = self.method.chance(self.step, slot.part).probability(slot.target)
+            total += float((probability if slot.within is None else probability * slot.within).double().sum())
+            count += slot.part.count
+        return total / max(1.0, count)
 
     @contextmanager
     def judged(self) -> Iterator[nn.Module]:

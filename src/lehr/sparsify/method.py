@@ -70,6 +70,12 @@ class Method(ABC):
         every = reselect_every if reselect_every is not None else max(1, steps // RESELECTIONS)
         require(every >= 1, f"reselect_every is {reselect_every}: give a number of optimizer steps, at least 1")
         if within is not None:
+            other = sorted(set(mask) ^ set(within))
+            require(
+                not other,
+                f"the mask and the one given as `within` (that of a parent which is sparse already) cover other layers "
+                f"({', '.join(other[:3])}): choose from the same ones",
+            )
             stray = (mask - within).kept
             require(stray == 0, f"the mask has {stray} weights outside the mask given as `within`: select with within=")
         self.initial = mask

@@ -9,7 +9,7 @@ from torch import nn
 from lehr.masks import Mask, select
 
 
-def prune(model: nn.Module, sparsity: float, **options: Any) -> Mask:
+def prune(model: nn.Module, sparsity: float | None = None, **options: Any) -> Mask:
     """`lehr.select` and ``mask.apply_(model)``: make the zeros, return the mask. Options as in `select`.
 
     >>> import torch

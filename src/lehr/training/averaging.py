@@ -64,6 +64,10 @@ def check_average(share: float, total: int, annealing: int) -> int:
     """
     start = round((1.0 - share) * total)
     require(
+        share == 0 or total == 0 or start < total,
+        f"average is {share:g} and the run has {total} steps, of which that is none: average over more",
+    )
+    require(
         share == 0 or start >= annealing,
         f"average is {share:g}, so averaging begins at step {start} and annealing ends at step {annealing}: "
         "average less or shorten --anneal",

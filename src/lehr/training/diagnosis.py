@@ -7,6 +7,7 @@ from typing import Any
 
 from lehr.masks import Mask
 
+FEW = 0.1  # of a layer's filters or heads
 COLLAPSE = 0.5  # of the parent's accuracy lost over the first epoch
 
 
@@ -35,6 +36,8 @@ def diagnose_run(metrics: Sequence[Mapping[str, Any]], target: Mask | None, pare
 def emptying(mask: Mask) -> list[str]:
     """Layers that keep fewer weights than they have outputs, so that some outputs are constant for certain.
 
+    Of filters and heads, which are cut whole on purpose: layers that keep fewer than one in ten.
+
     >>> import torch
     >>> thin = torch.zeros(4, 3, dtype=torch.bool); thin[0, 0] = True
     >>> emptying(Mask({"head.weight": thin}))
@@ -43,8 +46,15 @@ def emptying(mask: Mask) -> list[str]:
     notes = []
     for row in mask.layers():
         outputs = row.shape[0] if row.shape else 1
-        # With whole filters cut on purpose an output without weights is no sign of anything.
-        if row.kept < outputs and mask.granularities[row.name] != "filter":
+        cut = mask.granules(row.name)
+        if cut.size > 1:
+            granules, kept = cut.count, int((cut.fold(mask[row.name].float()) > 0).sum())
+            if kept < granules * FEW:
+                notes.append(
+                    f"{row.name} keeps {kept} of {granules} granules: the layer is about to empty; lower the sparsity, "
+                    "leave the layer out, or use --scope layer"
+                )
+        elif row.kept < outputs:
             weights = "1 weight" if row.kept == 1 else f"{row.kept} weights"
             notes.append(
                 f"{row.name} keeps {weights} for {outputs} outputs: the layer is about to empty; lower the sparsity, "

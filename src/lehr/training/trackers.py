@@ -57,4 +57,5 @@ def tracked(settings: Settings, folder: RunFolder, trackers: Sequence[str]) -> I
     try:
         yield accelerator
     finally:
-        accelerator.end_training()
+        for tracker in accelerator.trackers:  # end_training() would also end the group of processes
+            tracker.finish()

@@ -42,7 +42,7 @@ PUBLISHED = tuple(corruptions)
 """The 19 names of CIFAR-10-C; the first 15 are the benchmark, the last 4 are for validation."""
 
 BENCHMARK = PUBLISHED[:15]
-"""The 15 names whose mean is reported as the corruption error."""
+"""The 15 names of the benchmark; the other four were published for validation."""
 
 DEVIATIONS: dict[str, str] = {
     "frost": "The texture is generated (plasma clouds and needles) because the published photographs are not ours to ship: "
