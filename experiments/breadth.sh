@@ -5,7 +5,8 @@
 # Usage: LEHR_DATA=... experiments/breadth.sh [folder for the runs] [jobs]
 set -euo pipefail
 out=${1:-runs/breadth}
-here=$(dirname "$0")
+cd "$(dirname "$0")/.."  # the path of the network is a part of each run's settings
+here=experiments
 methods=one-shot,gradual,temperature-annealing,temperature-annealing:target=moving
 common="--seeds 3 --lr-seeds 1 --threads 1 --jobs ${2:-2}"
 lehr=${LEHR:-lehr}
@@ -16,4 +17,4 @@ $lehr compare --data cifar10 --model "$here/vit/small.py:vit" --limit 10000 --sp
   --optimizer adamw --weight-decay 0.05 --epochs 16 --lr 0.001 --tune-epochs 4 --tune-lrs 0.0005,0.001 \
   $common --out "$out/vit"
 $lehr compare --data cifar10 --model "$here/filters/small.py:resnet8" --limit 10000 --granularity filter --scope layer --sparsity 0.5 \
-  --methods $methods --epochs 12 --tune-epochs 3 --tune-lrs 0.05,0.1 $common --out "$out/filters"
+  --methods $methods --epochs 8 --tune-epochs 2 --tune-lrs 0.05,0.1 $common --out "$out/filters"

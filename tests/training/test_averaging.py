@@ -41,7 +41,7 @@ def every_step(monkeypatch) -> list[dict[str, torch.Tensor]]:
     return seen
 
 
-@pytest.mark.parametrize(("share", "late"), [(0.5, 7), (0.2, 3), (0.99, 15), (0.01, 0)])
+@pytest.mark.parametrize(("share", "late"), [(0.5, 7), (0.2, 3), (0.99, 15)])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_average_is_the_mean_of_the_late_weights(tmp_path, every_step, share, late, accumulate):
     if accumulate == 2:  # nine steps, three an epoch
@@ -239,3 +239,8 @@ def test_statistics_anew_do_not_move_the_weights_of_a_run(tmp_path):
     train(tmp_path / "b", anew, DATA, settings(lr=0.01, bn_batches=3))
     assert all(torch.equal(a, b) for a, b in zip(plainly.parameters(), anew.parameters(), strict=True))
     assert not torch.equal(plainly[1].running_var, anew[1].running_var)
+
+
+def test_an_average_of_no_step_is_refused(tmp_path):
+    with pytest.raises(LehrError, match="average is 0.01 and the run has 15 steps, of which that is none"):
+        train(tmp_path / "run", with_batch_norm(), DATA, settings(average=0.01))
