@@ -23,7 +23,8 @@ DESCRIPTIONS = ("architecture.md", "overhead.md")  # explain, and have no exampl
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if page.name not in DESCRIPTIONS)
 LINKED = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "experiments" / "README.md"]
 EXECUTED = ("python", "sh", "yaml")
-FOREIGN = {"--num_processes", "--cpu", "--logdir", "--backend-store-uri"}  # of accelerate, tensorboard, mlflow
+# Of accelerate, torchrun, tensorboard and mlflow.
+FOREIGN = {"--num_processes", "--multi_gpu", "--module", "--nproc_per_node", "--cpu", "--logdir", "--backend-store-uri"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
