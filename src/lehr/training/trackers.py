@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -52,8 +53,16 @@ def tracked(settings: Settings, folder: RunFolder, trackers: Sequence[str]) -> I
         where.mkdir(parents=True, exist_ok=True)
     config = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in settings}
     # Without an address of the user's own, MLflow and W&B write into the run folder too.
-    options = {"mlflow": {"logging_dir": str(where / "mlruns")}, "wandb": {"wandb": {"dir": str(where)}}}
-    accelerator.init_trackers("lehr", config, {name: options.get(name, {}) for name in trackers})
+    options = {"wandb": {"dir": str(where)}}
+    if "mlflow" in trackers:
+        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{where.resolve()}/mlflow.db")
+    try:
+        accelerator.init_trackers("lehr", config, {name: options.get(name, {}) for name in trackers})
+    except Exception as error:  # each has its own, of accounts and addresses
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LehrError(
+            f"the tracker {' or '.join(trackers)} cannot begin ({reason}): set it up, or leave it out"
+        ) from error
     try:
         yield accelerator
     finally:
