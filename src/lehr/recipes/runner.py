@@ -42,6 +42,7 @@ def run_task(task: Task) -> None:
 
 
 _stopping = False  # in a worker: a run of it was asked to stop, so no other is begun
+_parent = 0  # in a worker: the process that hands out the tasks
 
 
 def work(task: Task) -> None:
@@ -53,6 +54,8 @@ def work(task: Task) -> None:
         run_task(task)
     except Interrupted:
         _stopping = True
+        if _parent and os.getppid() != _parent:
+            os._exit(0)  # the state is saved, and nobody is left who would ever end this worker
         raise
 
 
@@ -98,6 +101,8 @@ def run_all(tasks: Sequence[Task], jobs: int, line: Bar = SILENT) -> None:
 
 def _begin_worker(parent: int) -> None:
     """Die quietly of Ctrl-C between runs, and follow a parent that was killed."""
+    global _parent
+    _parent = parent
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def follow() -> None:
