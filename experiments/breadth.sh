@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does what was found on one small network hold elsewhere? A vision transformer with AdamW on CIFAR-10, a small GPT on
 # tiny-shakespeare (80 and 90 %, unstructured), and a ResNet-8 to half of its filters: annealing against one-shot and
-# gradual at equal budget, three seeds. About half an hour each on two cores. Started again it goes on.
+# gradual at equal budget, three seeds. Two hours on two busy cores. Started again it goes on.
 # Usage: LEHR_DATA=... experiments/breadth.sh [folder for the runs] [jobs]
 set -euo pipefail
 out=${1:-runs/breadth}

@@ -82,19 +82,17 @@ def compare(
     Example: `lehr compare --data digits --model lenet5 --sparsity 0.9,0.98 --seeds 3 --out runs/compare`
     """
     arguments = dict(locals())
-    from lehr.masks.granules import n_of_m_sparsity
     from lehr.recipes.compare import CompareSettings
     from lehr.runs.settings import validated
 
-    own = n_of_m_sparsity(granularity)
-    default = "0.9,0.98" if own is None else f"{own!r}"
     values = options.chosen(arguments, CompareSettings.model_fields) | {
-        "sparsities": options.numbers(sparsity or default, "sparsity"),
         "methods": tuple(word.strip() for word in methods.split(",")),
-        "seeds": tuple(range(seeds)),
+        "seeds": seeds,
         "tune_lrs": options.numbers(tune_lrs, "tune-lrs"),
         "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
     }
+    if sparsity is not None:
+        values["sparsities"] = options.numbers(sparsity, "sparsity")
     settings = validated(CompareSettings, values)
     run(settings, out or settings.folder, jobs=jobs, as_json=as_json, quiet=quiet)
 

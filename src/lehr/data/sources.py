@@ -20,7 +20,7 @@ class Source:
     folder: str
     hub: str
     kind: str  # images, sentences, characters or scans
-    mode: str | None = None  # Pillow's: L is grey, RGB is colour, None is that of the first image
+    mode: str | None = None  # Pillow's: L is grey, RGB is colour, None is grey where all images are
     validation: int | None = None  # examples held out of the training set; None for its own, or a tenth
     augment: bool = False
 

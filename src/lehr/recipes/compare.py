@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
 from lehr.masks import Mask, select
+from lehr.masks.granules import n_of_m_sparsity
 from lehr.recipes.parent import INHERITED, load_data
 from lehr.recipes.runner import Task, run_all
 from lehr.recipes.train import fresh_model
@@ -28,12 +29,14 @@ from lehr.recipes.tune import (
 from lehr.report.summary import Cell, Row, summarise
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.runs.folder import holds_something
-from lehr.runs.settings import LearningRate, OptimizerName, Precision, validated
+from lehr.runs.settings import LearningRate, Length, OptimizerName, Precision, validated
 from lehr.scores import scores
 from lehr.sparsify.method import methods
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.loop import steps_per_epoch, total_steps
 from lehr.training.progress import bar
+
+SPARSITIES = (0.9, 0.98)  # where none are named
 
 
 class CompareSettings(BaseModel):
@@ -54,7 +57,7 @@ class CompareSettings(BaseModel):
     schedule: LearningRate = "one-cycle"
     tune_schedule: LearningRate = "one-cycle"
     score: str = "magnitude"
-    anneal: str = "0.5"
+    anneal: Length = "0.5"
     batch_size: int = Field(default=128, ge=1)
     optimizer: OptimizerName = "sgd"
     weight_decay: float = Field(default=5e-4, ge=0)
@@ -75,17 +78,33 @@ class CompareSettings(BaseModel):
     average: float = 0.0
     bn_batches: int | None = None
 
-    @field_validator("anneal", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _length(cls, value: Any) -> Any:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return f"{value:g}" if number else value  # as YAML reads 0.5
+    def _lists(cls, values: Any) -> Any:
+        return listed(values) if isinstance(values, dict) else values
 
     @property
     def folder(self) -> Path:
         """Where a comparison goes that was given no folder: the same one each time."""
         name = hashlib.blake2b(self.model_dump_json().encode(), digest_size=4).hexdigest()
         return Path("runs") / f"compare-{self.data}-{Path(self.model).stem}-{name}"
+
+
+def listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a comparison with single values as lists, a number of seeds as that many, and the usual sparsities.
+
+    >>> listed({"seeds": 2, "methods": "gradual", "granularity": "2:4"})
+    {'seeds': (0, 1), 'methods': ('gradual',), 'granularity': '2:4', 'sparsities': (0.5,)}
+    """
+    result = dict(values)
+    own = n_of_m_sparsity(str(result.get("granularity", "")))
+    result.setdefault("sparsities", SPARSITIES if own is None else (own,))
+    for name in ("sparsities", "methods", "tune_lrs"):
+        if name in result and not isinstance(result[name], (list, tuple)):
+            result[name] = (result[name],)
+    if type(result.get("seeds")) is int:
+        result["seeds"] = tuple(range(result["seeds"]))
+    return result
 
 
 def parse_method(text: str) -> tuple[str, dict[str, str]]:

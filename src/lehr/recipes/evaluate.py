@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from lehr.analysis.corruptions import DEVIATIONS, PUBLISHED, SEVERITIES, corrupt, corruptions, load_published
@@ -15,29 +16,21 @@ from lehr.analysis.cost import cost
 from lehr.analysis.quality import Quality, mean_quality, predictions, quality
 from lehr.base.errors import LehrError, require
 from lehr.data import Dataset, Examples, Split, evaluation_batches
-from lehr.recipes.network import open_network
+from lehr.recipes.network import JudgeSettings, open_network
 from lehr.training.progress import SILENT, Bar
 
 CORRUPTED_BATCH = 500
 
 
-class EvaluateSettings(BaseModel):
-    """What is evaluated, and on what."""
+class EvaluateSettings(JudgeSettings):
+    """What is evaluated, and on what; `seed` is of the corruptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: str  # a run folder, or a file of weights
-    data: str | None = None
-    model: str | None = None
-    image_size: int | None = Field(default=None, ge=1)
-    context: int | None = Field(default=None, ge=1)
     split: Literal["validation", "test"] = "test"
     examples: int | None = Field(default=None, ge=1)  # the first so many, for a quick look
     corrupted: bool = False
     corruptions: tuple[str, ...] = ()  # all published ones where none is named
     severities: tuple[int, ...] = SEVERITIES
     corrupted_data: str | None = None  # a folder with the published files
-    seed: int = Field(default=0, ge=0)
 
 
 def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]:
@@ -51,7 +44,7 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
         require(severity in SEVERITIES, f"severity is {severity}: give numbers from 1 to 5")
     if settings.corrupted_data and settings.split != "test":
         raise LehrError("the published corrupted images are those of the test set: leave --split out")
-    network = open_network(settings.run, settings.model_dump())
+    network = open_network(settings)
     model, data = network.model, network.data
     examples: Examples = getattr(data, settings.split)
     if settings.examples is not None:
@@ -74,7 +67,7 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
         ],
     }
     if data.task == "language-modelling":
-        result["bits_per_character"] = clean.nll / torch.tensor(2.0).log().item()
+        result["bits_per_character"] = clean.nll / math.log(2)
     if settings.corrupted or settings.corrupted_data:
         result["corrupted"] = _corrupted(model, data, examples, settings, bar)
     return result

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from lehr.data import Dataset
@@ -14,6 +13,19 @@ from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, paren
 from lehr.recipes.train import fresh_model
 from lehr.runs import RunFolder, Settings, validated
 from lehr.training.loop import load_weights
+
+
+class JudgeSettings(BaseModel):
+    """Which finished network is looked at; its data and model are its own unless told otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str  # a run folder, or a file of weights
+    data: str | None = None
+    model: str | None = None
+    image_size: int | None = Field(default=None, ge=1)
+    context: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -26,13 +38,14 @@ class Network:
     settings: Settings
 
 
-def open_network(source: str | Path, values: dict[str, Any]) -> Network:
-    """The network of a run folder, or of a file of weights; `values` (data, model, ...) override the run's.
+def open_network(wanted: JudgeSettings) -> Network:
+    """The network of a run folder, or of a file of weights.
 
     A mask is that of the run, or for a file what its exact zeros show, if it has any.
     """
+    source = wanted.run
     base = parent_settings(source)
-    given = {name: values.get(name) for name in DATA}
+    given = {name: getattr(wanted, name, None) for name in DATA}
     settings = validated(Settings, {"epochs": 0, **inherit(source, given)})
     data = load_data(settings)
     model = fresh_model(settings.model, data, 0 if base is None else base.seed)

@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "tune": (TuneSettings, {"method": "gradual", "epochs": 20}),
     "evaluate": (EvaluateSettings, {}),
     "sensitivity": (SensitivitySettings, {}),
-    "compare": (CompareSettings, {"epochs": 20, "tune_epochs": 20, "seeds": 3, "sparsities": (0.9, 0.98)}),
+    "compare": (CompareSettings, {"epochs": 20, "tune_epochs": 20, "seeds": 3}),
 }
 
 
@@ -57,6 +57,7 @@ class Recipe:
 
     out: Path
     stages: tuple[Stage, ...]
+    command: tuple[str, ...]  # what a person types to run it
 
 
 def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()) -> Recipe:
@@ -89,7 +90,9 @@ def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()
         stages.append(_stage(kind, settings, stages))
     for stage in stages:
         _check(stage, stages)
-    return Recipe(out or Path(str(value.get("out", f"runs/{path.stem}"))), tuple(stages))
+    out = out or Path(str(value.get("out", f"runs/{path.stem}")))
+    sets = [word for change in changes for word in ("--set", change)]
+    return Recipe(out, tuple(stages), ("lehr", "run", str(path), *sets, "--out", str(out)))
 
 
 def _entry(entry: Any, path: Path) -> tuple[str, dict[str, Any]]:
@@ -170,14 +173,8 @@ def _check(stage: Stage, stages: Sequence[Stage]) -> None:
             values.setdefault(name, shared.get(name, ""))
     if "run" in fields:
         values["run"] = ""
-    if stage.kind == "compare":
-        values = listed(values)
     try:
-        validated(kind, values)
-    except LehrError as error:
-        raise LehrError(f"in the stage {stage.name}: {error}") from None
-    try:
-        _check_names(values)
+        _check_names(validated(kind, values).model_dump())
     except LehrError as error:
         raise LehrError(f"in the stage {stage.name}: {error}") from None
     known_stages = {other.name for other in stages[: stages.index(stage)]}
@@ -197,21 +194,6 @@ def _check_names(values: dict[str, Any]) -> None:
         methods[values["method"]]
     for text in values.get("methods", ()):
         parse_method(text)
-
-
-def listed(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a comparison with single values as lists, and a number of seeds as that many.
-
-    >>> listed({"seeds": 2, "methods": "gradual"})
-    {'seeds': (0, 1), 'methods': ('gradual',)}
-    """
-    result = dict(values)
-    for name in ("sparsities", "methods", "tune_lrs"):
-        if name in result and not isinstance(result[name], (list, tuple)):
-            result[name] = (result[name],)
-    if type(result.get("seeds")) is int:
-        result["seeds"] = tuple(range(result["seeds"]))
-    return result
 
 
 def run_recipe(
@@ -243,17 +225,17 @@ def _run(stage: Stage, recipe: Recipe, *, show: bool) -> dict[str, Any]:
         tuned = tune_settings(source, KINDS[stage.kind][1] | stage.values)
         return tune(tuned, out, resume=True, show=show, trackers=stage.trackers)
     if stage.kind == "compare":
-        compared = validated(CompareSettings, listed(KINDS["compare"][1] | stage.values))
+        compared = validated(CompareSettings, KINDS["compare"][1] | stage.values)
         rows, cells = compare(compared, out, jobs=stage.jobs, show=show)
-        publish(out, stage.name, rows, cells, compared.model_dump(), ["lehr", "run"])
+        publish(out, stage.name, rows, cells, compared.model_dump(), recipe.command)
         return {"rows": [row.as_dict() for row in rows]}
     values = {**stage.values, "run": str(source)}
     assert source is not None, "checked when the recipe was read"
     judged = validated(KINDS[stage.kind][0], values)
     stamp = {"of": weights_digest(parent_weights(source)), "settings": judged.model_dump(mode="json")}
     done = out / "stage.json"
-    if done.is_file() and (known := read_json(done)).get("stamp") == stamp:
-        return dict(known["result"])
+    if done.is_file() and (former := read_json(done)).get("stamp") == stamp:
+        return dict(former["result"])
     if isinstance(judged, SensitivitySettings):
         result = sensitivity(judged, out, show=show)
     else:

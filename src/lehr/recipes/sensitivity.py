@@ -6,34 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from lehr.analysis.sensitivity import sensitivity as analyse
 from lehr.base.errors import check_fraction
 from lehr.base.files import write_json, write_text
 from lehr.masks import target_parameters
-from lehr.recipes.network import open_network
+from lehr.recipes.network import JudgeSettings, open_network
 from lehr.training import evaluate as judge
 from lehr.training.progress import bar
 
 
-class SensitivitySettings(BaseModel):
-    """Which network, cut how."""
+class SensitivitySettings(JudgeSettings):
+    """Which network, cut how; `seed` is of ties and of the random score."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: str  # a run folder, or a file of weights
-    data: str | None = None
-    model: str | None = None
-    image_size: int | None = Field(default=None, ge=1)
-    context: int | None = Field(default=None, ge=1)
     sparsities: tuple[float, ...] = Field(default=(0.5, 0.8, 0.9, 0.95, 0.99), min_length=1)
     score: str = "magnitude"
     granularity: str = "unstructured"
     target_modules: tuple[str, ...] | str | None = None
     exclude_modules: tuple[str, ...] | str | None = None
     examples: int = Field(default=2000, ge=1)  # of the validation set
-    seed: int = Field(default=0, ge=0)
 
     @field_validator("sparsities")
     @classmethod
@@ -46,7 +38,7 @@ def sensitivity(settings: SensitivitySettings, out: Path | None = None, *, show:
 
     The value is accuracy (for language: next-character accuracy), in [0, 1].
     """
-    network = open_network(settings.run, settings.model_dump())
+    network = open_network(settings)
     data, model = network.data, network.model
     held = data.validation.take(torch.arange(min(settings.examples, len(data.validation))))
     count = len(target_parameters(model, settings.target_modules, settings.exclude_modules)) * len(settings.sparsities)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lehr.base.errors import LehrError, unknown
 from lehr.masks.granules import check_granularity
@@ -16,6 +16,14 @@ from lehr.masks.selection import given_sparsity
 LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear", "llr", "allr"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+def _as_text(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:g}" if number else value  # YAML reads 0.5 as a number
+
+
+Length = Annotated[str, BeforeValidator(_as_text)]
 S = TypeVar("S", bound="Settings")
 
 
@@ -76,7 +84,7 @@ class TuneSettings(Settings):
     target_modules: tuple[str, ...] | str | None = None
     exclude_modules: tuple[str, ...] | str | None = None
     target: Literal["fixed", "moving"] | None = None  # None is the method's own default
-    anneal: str = "0.5"  # of the run, or "500it", "2ep"
+    anneal: Length = "0.5"  # of the run, or "500it", "2ep"
     tau: float = Field(default=0.5, ge=0, le=1)
     tau_schedule: str | None = None
     all_weights: bool = False
@@ -85,12 +93,6 @@ class TuneSettings(Settings):
     reselect_every: int | None = Field(default=None, ge=1)
     distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss
     distill_temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
-
-    @field_validator("anneal", mode="before")
-    @classmethod
-    def _length(cls, value: Any) -> Any:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return f"{value:g}" if number else value  # as YAML reads 0.5
 
     @model_validator(mode="before")
     @classmethod
