@@ -22,6 +22,7 @@ _HOMES = {
     "Iterative": "lehr.sparsify",
     "Gradual": "lehr.sparsify",
     "RandomAnnealing": "lehr.sparsify",
+    "StochasticThreshold": "lehr.sparsify",
     "TemperatureAnnealing": "lehr.sparsify",
 }
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Method,
         OneShot,
         RandomAnnealing,
+        StochasticThreshold,
         TemperatureAnnealing,
         attach,
         prune,
@@ -49,6 +51,7 @@ __all__ = [
     "Method",
     "OneShot",
     "RandomAnnealing",
+    "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
     "prune",

@@ -213,7 +213,7 @@ def test_folders_in_use_or_of_something_else(lehr, dense, tmp_path):
     assert "holds something else than a run" in error
     code, _, error = lehr(*COMPARE, "--out", tmp_path)
     assert code == 2
-    assert "holds something else than a comparison" in error
+    assert "holds something else than a study" in error
     code, _, error = lehr(*TRAIN, "--out", tmp_path / "notes.txt")
     assert code == 2
     assert "is a file: give a folder" in error

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -140,12 +141,12 @@ def undisturbed(tmp_path_factory) -> Path:
     return folder
 
 
-def storm(folder: Path, delays: list[float], jobs: int, words: tuple[str, ...] = COMPARE) -> int:
+def storm(folder: Path, delays: list[float], workers: int, words: tuple[str, ...] = COMPARE) -> int:
     """Start the comparison and kill it after each delay; return how many kills hit a running one."""
     hits = 0
     for delay in delays:
         process = subprocess.Popen(
-            [*LEHR, *words, "--jobs", str(jobs), "--out", str(folder)], env=ENV, stdout=subprocess.DEVNULL
+            [*LEHR, *words, "--workers", str(workers), "--out", str(folder)], env=ENV, stdout=subprocess.DEVNULL
         )
         try:
             process.wait(delay)
@@ -156,37 +157,38 @@ def storm(folder: Path, delays: list[float], jobs: int, words: tuple[str, ...] =
     return hits
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(undisturbed, tmp_path, jobs):
-    delays = [3.5, 5.5, 6.5] if jobs == 1 else [7.0, 9.0]
-    assert storm(tmp_path / "cut", delays, jobs) >= 1
-    lehr(*COMPARE, "--jobs", jobs, "--out", tmp_path / "cut")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(undisturbed, tmp_path, workers):
+    delays = [3.5, 5.5, 6.5] if workers == 1 else [7.0, 9.0]
+    assert storm(tmp_path / "cut", delays, workers) >= 1
+    lehr(*COMPARE, "--workers", workers, "--out", tmp_path / "cut")
     assert bits(tmp_path / "cut") == bits(undisturbed)
     assert not list((tmp_path / "cut").rglob("checkpoint*"))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_twenty_kills(tmp_path, jobs):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_twenty_kills(tmp_path, workers):
     import random
 
-    moments = random.Random(jobs)
+    moments = random.Random(workers)
     # Five parents of two epochs: at 98 % one of them would leave a layer empty, which is refused.
     changed = {"--seeds": "5", "--sparsity": "0.8,0.9"}
     words = tuple(changed.get(COMPARE[i - 1], word) for i, word in enumerate(COMPARE))
     lehr(*words, "--out", tmp_path / "whole")
-    assert storm(tmp_path / "cut", [moments.uniform(2.5, 7) for _ in range(20)], jobs, words) >= 10
-    lehr(*words, "--jobs", jobs, "--out", tmp_path / "cut")
+    assert storm(tmp_path / "cut", [moments.uniform(2.5, 7) for _ in range(20)], workers, words) >= 10
+    lehr(*words, "--workers", workers, "--out", tmp_path / "cut")
     assert bits(tmp_path / "cut") == bits(tmp_path / "whole")
 
 
 def test_compare_publishes_what_it_found(undisturbed):
     files = {p.name for p in undisturbed.iterdir()}
-    assert {"report.html", "table.md", "results.json", "best", "parents", "runs"} <= files
-    results = json.loads((undisturbed / "results.json").read_text())
-    assert results["command"].startswith("lehr compare --data digits")
-    assert len(results["rows"]) == 2 + 2 * 4
-    assert results["environment"]["torch"].startswith("2.")
+    assert {"report.html", "table.md", "best", "results.parquet", "study.json", "runs"} <= files
+    rows = json.loads(lehr("study", "table", undisturbed, "--json").stdout)
+    assert len(rows) == 2 + 2 * 4
+    assert json.loads(lehr("show", undisturbed, "--json").stdout)["rows"] == rows
+    record = pq.read_table(undisturbed / "results.parquet").to_pylist()[0]
+    assert json.loads(record["environment"])["torch"].startswith("2.")
     best = load_file(undisturbed / "best" / "model.safetensors")
     mask = Mask.load(undisturbed / "best" / "mask.safetensors")
     assert mask.sparsity == pytest.approx(0.98, abs=1e-4)
@@ -194,6 +196,7 @@ def test_compare_publishes_what_it_found(undisturbed):
     shown = lehr("show", undisturbed).stdout
     assert "temperature-annealing" in shown
     page = (undisturbed / "report.html").read_text()
+    assert "<pre>lehr compare --data digits" in page
     assert page.count("<svg") == 3
     for outside in ("http://", "https://", "<script", "<link"):
         addresses = page.replace("http://www.w3.org", "").replace("http://purl.org", "")

@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from lehr.report import table
 from lehr.report.plots import accuracy_plot, learning_curves
-from lehr.report.summary import Cell, Row, summarise
+from lehr.report.summary import Cell, Row, overall_ranks, summarise
 
 
 def cell(label: str, lr: float, seed: int, accuracy: float, sparsity: float = 0.9, **result) -> Cell:
@@ -56,6 +57,55 @@ def test_markdown():
     assert lines[3] == "| 90 % | a | **70.00** | 0.200 | 7 | 0.1 | 1 |"
 
 
+def test_differences_are_paired_by_seed_and_ranks_are_means():
+    cells = [cell("one-shot", 0.1, s, a) for s, a in enumerate((0.80, 0.70, 0.60))]
+    cells += [cell("b", 0.1, s, a) for s, a in enumerate((0.82, 0.71, 0.63))]
+    cells += [cell("c", 0.1, s, a) for s, a in enumerate((0.81, 0.72, 0.5))]
+    one, b, c = summarise(cells)
+    assert math.isnan(one.difference)
+    assert b.difference == pytest.approx(2.0)  # of 2, 1, 3
+    half = 4.302653 * 1 / math.sqrt(3)
+    assert (b.low, b.high) == pytest.approx((2 - half, 2 + half))
+    assert [row.rank for row in (one, b, c)] == pytest.approx([(3 + 3 + 2) / 3, (1 + 2 + 1) / 3, (2 + 1 + 3) / 3])
+    assert overall_ranks(cells, [one, b, c])[""] == pytest.approx({"b": 4 / 3, "c": 2, "one-shot": 8 / 3})
+
+
+def test_confirming_counts_only_seeds_that_chose_nothing():
+    cells = [cell("a", lr, 0, a) for lr, a in ((0.1, 0.8), (0.2, 0.7))] + [cell("a", 0.1, s, 0.6) for s in (1, 2)]
+    assert [row.n for row in summarise(cells, [0])] == [3]
+    (row,) = summarise(cells, [0], confirming=True)
+    assert (row.n, row.lr, row.accuracy) == (2, 0.1, pytest.approx(50.0))
+
+
+def test_a_choice_is_made_on_the_seeds_that_choose():
+    cells = [cell("a", lr, s, a) for s, lr, a in ((0, 0.1, 0.8), (0, 0.2, 0.7), (1, 0.1, 0.1), (1, 0.2, 0.9))]
+    assert summarise(cells)[0].lr == 0.2
+    assert summarise(cells, [0])[0].lr == 0.1
+
+
+def test_where_some_seeds_failed_at_every_choice_the_others_are_shown_and_the_failures_counted():
+    cells = [cell("a", 0.1, 0, 0.8), cell("a", 0.1, 1, 0, failed="empty"), cell("a", 0.2, 0, 0, failed="nan")]
+    (row,) = summarise(cells)
+    assert (row.lr, row.n, row.failed) == (0.1, 1, 1)
+    assert "| 1 (1 failed) |" in table.markdown_table([row])
+
+
+def test_latex_and_csv():
+    rows = summarise([cell("a_b", 0.1, s, 0.8 + 0.1 * s) for s in (0, 1)])
+    latex = table.latex_table(rows)
+    assert r"\textbf{75.00 $\pm$ 7.07}" in latex
+    assert r"a\_b" in latex
+    assert latex.count("&") == 6 * 2
+    header, line = table.csv_table(rows).splitlines()
+    assert dict(zip(header.split(","), line.split(","), strict=True))["accuracy"].startswith("75.")
+
+
+def test_panels_have_tables_of_their_own():
+    rows = summarise([replace(cell("a", 0.1, 0, a), panel=panel) for panel, a in (("x", 0.8), ("y", 0.7))])
+    text = table.markdown_table(rows)
+    assert text.index("**x**") < text.index("**70.00**") < text.index("**y**") < text.index("**60.00**")
+
+
 def test_plots_show_every_method_and_are_the_same_each_time():
     cells = [cell(name, 0.1, seed, 0.8 + 0.01 * seed) for name in ("one-shot", "gradual") for seed in (0, 1)]
     rows = summarise([*cells, cell("dense", 0.1, 0, 0.9, 0.0)])
@@ -63,4 +113,4 @@ def test_plots_show_every_method_and_are_the_same_each_time():
     assert plot.startswith("<svg")
     assert all(name in plot for name in ("one-shot", "gradual", "dense", "test accuracy"))
     assert plot == accuracy_plot(rows)
-    assert "epoch" in learning_curves(cells, rows, 0.9)
+    assert "epoch" in learning_curves(cells, [row for row in rows if row.sparsity])

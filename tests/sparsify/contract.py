@@ -33,6 +33,11 @@ ROWS: dict[str, Callable[[Mask], lehr.Method]] = {
     "temperature-annealing, filters": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS),
     "random-annealing, filters, all weights": lambda m: lehr.RandomAnnealing(m, steps=STEPS, all_weights=True),
     "gradual, blocks": lambda m: lehr.Gradual(m, steps=STEPS, reselect_every=2),
+    "temperature-annealing, moving, by layer, shared draws": lambda m: lehr.TemperatureAnnealing(
+        m, steps=STEPS, target="moving", by_layer=True, redraw_every=2
+    ),
+    "stochastic-threshold": lambda m: lehr.StochasticThreshold(m, steps=STEPS, tau=1.0, reselect_every=2),
+    "stochastic-threshold, filters": lambda m: lehr.StochasticThreshold(m, steps=STEPS, scope="layer"),
     "temperature-annealing, 1:2, moving": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS, target="moving"),
 }
 

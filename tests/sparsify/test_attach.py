@@ -445,3 +445,23 @@ def test_shared_parameters_are_masked_once():
             net(torch.randn(3, 6)).square().sum().backward()
             optimizer.step()
     assert int((net.b.weight != 0).sum()) == 18
+
+
+def test_steps_share_a_draw_where_asked():
+    """The numbers are the same for three steps; the falling chance may only take weights out."""
+    torch.manual_seed(0)
+    net = nn.Linear(40, 20)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    mask = lehr.select(net, 0.9)
+    seen = []
+    with lehr.attach(net, optimizer, lehr.TemperatureAnnealing(mask, steps=12, tau=0.9, redraw_every=3)):
+        for _ in range(12):
+            net(torch.randn(4, 40)).sum().backward()
+            seen.append(net.weight.detach() != 0)
+            optimizer.step()
+    for first in (0, 3, 6):
+        for a, b in ((first, first + 1), (first + 1, first + 2)):
+            assert (seen[a] | ~seen[b]).all(), "no weight comes in within three steps"
+        assert (~seen[first + 2] & seen[first + 3]).any(), "then there is a new draw"
+    with pytest.raises(lehr.LehrError, match="redraw_every is 0"):
+        lehr.TemperatureAnnealing(mask, steps=12, redraw_every=0)

@@ -43,6 +43,39 @@ def test_paths(t):
         assert all(torch.equal(probability(method, t), m) for method, _ in cases)
 
 
+def test_a_threshold_that_is_drawn():
+    w = torch.tensor([[8.0, -1.0, 0.0, -4.0, 2.0]])
+    method = lehr.StochasticThreshold(MASK, steps=4, tau=1.0)
+    assert torch.equal(probability(method, 0), M.float()), "before the first choice it is the mask"
+    method.retarget(2, {"w": w})  # density 0.4 + 0.6 / 8 = 0.475: 2 of 5 kept, so theta is 4; T = 1/2
+    assert method.target["w"].tolist() == [[True, False, False, True, False]]
+    expected = [[4 / 5, 1 / 17, 0.0, 1 / 2, 1 / 5]]  # (|w| / 4)^2 / (1 + (|w| / 4)^2)
+    assert torch.allclose(probability(method, 2), torch.tensor(expected), atol=1e-6)
+    assert torch.equal(probability(method, 4), M.float())
+    with pytest.raises(lehr.LehrError, match="tau is 0, which is a threshold without noise"):
+        lehr.StochasticThreshold(MASK, steps=4, tau=0.0)
+
+
+def test_a_threshold_by_layer_or_over_all_layers():
+    masks = {"a": torch.tensor([True, False]), "b": torch.tensor([True, False])}
+    weights = {"a": torch.tensor([8.0, 4.0]), "b": torch.tensor([2.0, 1.0])}
+    for scope, thetas in (("global", (2.0, 2.0)), ("layer", (8.0, 2.0))):
+        method = lehr.StochasticThreshold(Mask(masks), steps=2, tau=1.0, scope=scope, schedule=lambda u: float(u < 1))
+        method.retarget(2, weights)  # the final density, of which each layer keeps at least one
+        for (name, w), theta in zip(weights.items(), thetas, strict=True):
+            chance = method.chance(1, Part(name, 0, 2, (2,))).probability(masks[name])
+            assert torch.allclose(chance, w / (w + theta))
+
+
+def test_a_layers_temperature_goes_by_its_density():
+    masks = Mask({"a": torch.arange(10) < 5, "b": torch.arange(30) < 3})  # 0.5 and 0.1, together 0.2
+    method = lehr.TemperatureAnnealing(masks, steps=4, tau=0.3, by_layer=True)
+    rest = [method.chance(0, Part(name, 0, 1, (1,))).rest for name in ("a", "b")]
+    assert rest == pytest.approx([0.75, 0.15])
+    hot = lehr.TemperatureAnnealing(masks, steps=4, tau=1.0, by_layer=True)
+    assert hot.chance(0, Part("a", 0, 1, (1,))).rest == 1.0
+
+
 def test_zero_temperature_or_zero_length_is_one_shot():
     assert torch.equal(probability(lehr.TemperatureAnnealing(MASK, steps=4, tau=0.0), 0), M.float())
     assert lehr.TemperatureAnnealing(MASK, steps=0).finished(0)

@@ -233,3 +233,9 @@ def test_weights_that_end_without_a_finite_loss_are_a_divergence(tmp_path, monke
     monkeypatch.setattr(loop_module, "evaluate", lambda *a, **k: Scores(0.1, math.nan, 360))
     with pytest.raises(Diverged, match="no finite loss"):
         run(tmp_path, settings(), network())
+
+
+def test_a_learning_rate_that_begins_anew(tmp_path):
+    _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1), network(), restart=38)
+    rates = [row["lr"] for row in folder.metrics()]  # of the last step of each epoch of 19
+    assert rates == pytest.approx([0.1 * (1 - 18 / 38), 0.1 * (1 - 37 / 38)] * 2)

@@ -28,6 +28,14 @@ class Diverged(LehrError):
     """The loss of a run is no longer a number; other runs can go on."""
 
 
+class Busy(LehrError):
+    """Another process works there; what it does will be done without us."""
+
+
+class CannotWrite(LehrError):
+    """A file could not be written, for want of space or of permission: no run can go on."""
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     """The error for a name that is not in a list, with the nearest names that are.
 

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import CannotWrite, LehrError
 
 
 def write_beside(path: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a file in the same folder, flush it to disk, and rename it over `path`.
 
-    A kill at any moment leaves the old file or the new one. Raises `LehrError` where the folder
+    A kill at any moment leaves the old file or the new one. Raises `CannotWrite` where the folder
     cannot be written or the disk is full; the old file is then untouched.
     """
     try:
@@ -44,9 +44,9 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
-def cannot_write(path: Path, error: OSError) -> LehrError:
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """One sentence for a file that could not be written."""
-    return LehrError(f"cannot write {path} ({error.strerror or error}): free space or choose a folder you can write")
+    return CannotWrite(f"cannot write {path} ({error.strerror or error}): free space or choose a folder you can write")
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -71,9 +71,7 @@ def compare(
             help="Folder for the runs (default: one below runs/ named by the settings).", rich_help_panel=options.RUN
         ),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Runs at a time, each in a process of its own.", rich_help_panel=options.RUN)
-    ] = 1,
+    workers: options.Workers = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -82,37 +80,26 @@ def compare(
     Example: `lehr compare --data digits --model lenet5 --sparsity 0.9,0.98 --seeds 3 --out runs/compare`
     """
     arguments = dict(locals())
-    from lehr.recipes.compare import CompareSettings
-    from lehr.runs.settings import validated
+    from lehr.study.compare import comparison, default_folder
+    from lehr.study.run import Workers, run_study
 
-    values = options.chosen(arguments, CompareSettings.model_fields) | {
-        "methods": tuple(word.strip() for word in methods.split(",")),
-        "seeds": seeds,
-        "tune_lrs": options.numbers(tune_lrs, "tune-lrs"),
-        "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
-    }
-    if sparsity is not None:
-        values["sparsities"] = options.numbers(sparsity, "sparsity")
-    settings = validated(CompareSettings, values)
-    run(settings, out or settings.folder, jobs=jobs, as_json=as_json, quiet=quiet)
+    given = options.chosen(arguments, SETTINGS)
+    study = comparison(
+        [word.strip() for word in methods.split(",")],
+        sparsity=None if sparsity is None else options.numbers(sparsity, "sparsity"),
+        seeds=seeds,
+        tune_lr=options.numbers(tune_lrs, "tune-lrs"),
+        lr_seeds=lr_seeds,
+        threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        **given,
+    )
+    folder = out or default_folder(study)
+    found = run_study(study, folder, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
+    screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
 
 
-def run(settings: Any, out: Path, *, jobs: int, as_json: bool, quiet: bool) -> None:
-    """Run a comparison and print its end; the demo is one too."""
-    from lehr.recipes.compare import compare as recipe
-    from lehr.recipes.publish import publish
-    from lehr.report.diagnosis import diagnose_rows
-    from lehr.report.table import terminal_table
-
-    rows, cells = recipe(settings, out, jobs=jobs, show=screen.show_bar(quiet, as_json))
-    title = f"{settings.model} on {settings.data}"
-    files = publish(out, title, rows, cells, settings.model_dump(), ["lehr", *sys.argv[1:]])
-    notes = diagnose_rows(rows)
-    if as_json:
-        screen.print_json({"rows": [row.as_dict() for row in rows], "notes": notes, "files": files})
-        return
-    printer = screen.console()
-    printer.print(terminal_table(rows, title))
-    screen.notes(notes)
-    for name, path in files.items():
-        printer.print(f"[dim]{name:>8}[/]  {path}", soft_wrap=True)
+SETTINGS = (
+    "data", "model", "limit", "image_size", "augment", "context", "granularity", "score", "scope", "distribution",
+    "target_modules", "exclude_modules", "anneal", "epochs", "tune_epochs", "lr", "schedule", "tune_schedule", "optimizer",
+    "batch_size", "momentum", "weight_decay", "distill", "distill_temperature", "average", "bn_batches", "precision",
+)  # fmt: skip

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lehr.cli import compare, options
+from lehr.cli import options, screen
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time (default: one for each of up to 4 cores).")
-    ] = None,
+    workers: options.Workers = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -23,6 +21,8 @@ def demo(
 
     Example: `lehr demo --out demo`
     """
-    from lehr.recipes.demo import DEMO
+    from lehr.study.demo import DEMO
+    from lehr.study.run import Workers, run_study
 
-    compare.run(DEMO, out, jobs=jobs or min(4, os.cpu_count() or 1), as_json=as_json, quiet=quiet)
+    found = run_study(DEMO, out, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
+    screen.findings(found, out, ["lehr", *sys.argv[1:]], as_json=as_json)

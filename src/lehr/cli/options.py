@@ -89,6 +89,13 @@ Precision = Annotated[
 # -- run --------------------------------------------------------------------------------------
 Seed = Annotated[int, _option(RUN, help="Of initialisation, data order and draws.")]
 Threads = Annotated[int, _option(RUN, help="Threads of one run; 0 is all cores. Same bits need the same number.")]
+Workers = Annotated[
+    int, _option(RUN, "--workers", help="Runs at a time on this machine; more than one is Ray's work (lehr[study]).")
+]
+Address = Annotated[
+    str | None, _option(RUN, help="A Ray cluster, auto or host:port; --out is a folder that all share.")
+]
+Gpus = Annotated[float, _option(RUN, "--gpus-per-run", help="Share of a GPU for each run, such as 0.25 (with Ray).")]
 Trackers = Annotated[
     list[str] | None, _option(RUN, "--tracker", help="Log each epoch to tensorboard, mlflow or wandb; repeatable.")
 ]

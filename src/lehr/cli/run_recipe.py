@@ -20,12 +20,12 @@ def run_recipe(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run the stages of a recipe: train, prune, tune, evaluate, sensitivity, compare. Started again it goes on.
+    """Run the stages of a recipe: train, prune, tune, evaluate, sensitivity, study. Started again it goes on.
 
     Example: `lehr run recipe.yaml --set tune.epochs=3`
     """
-    from lehr.recipes.recipe import read_recipe
-    from lehr.recipes.recipe import run_recipe as run
+    from lehr.study.recipe import read_recipe
+    from lehr.study.recipe import run_recipe as run
 
     plan = read_recipe(recipe, out, change or ())
     printer = screen.console()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -15,14 +16,18 @@ from rich.text import Text
 
 from lehr.base.errors import LehrError
 
+if TYPE_CHECKING:
+    from lehr.report.summary import Row
+    from lehr.study.run import Findings
+
 
 def console() -> Console:
-    """Standard output; at least 110 columns where it is not a terminal, so that tables are not cut.
+    """Standard output; 130 columns where it is not a terminal, so that tables are not cut.
 
     Of several processes of a run only the first speaks.
     """
     quiet = not first_process()
-    return Console(quiet=quiet) if sys.stdout.isatty() else Console(width=110, quiet=quiet)
+    return Console(quiet=quiet) if sys.stdout.isatty() else Console(width=130, quiet=quiet)
 
 
 def first_process() -> bool:
@@ -67,6 +72,54 @@ def notes(texts: Sequence[str]) -> None:
 def titled(title: str, table: Table) -> Group:
     """A table under its title, which may be wider than it."""
     return Group(Text(title, style="italic"), table)
+
+
+def enough_space(folder: Path, needed: int) -> None:
+    """Raise where a disk has not the room for what is to be written."""
+    there = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise LehrError(
+            f"{folder} needs about {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left: free space, choose "
+            "another folder, or set keep_weights: false"
+        )
+
+
+def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: bool) -> None:
+    """What a study ends with: its files, its tables, what was noticed and what failed."""
+    from lehr.report.diagnosis import diagnose_rows
+    from lehr.study.publish import publish
+
+    files = publish(found, out, command)
+    noticed = diagnose_rows(found.rows)
+    failed = [f"{cell.path}: {cell.result['failed']}" for cell in found.failures]
+    if as_json:
+        rows = [row.as_dict() for row in found.rows]
+        print_json({"rows": rows, "notes": noticed, "failures": failed, "files": files})
+        return
+    tables(found, found.rows)
+    notes(noticed)
+    for text in failed[:5]:
+        console().print(Text.assemble(("failed: ", "bold red"), text), soft_wrap=True)
+    if len(failed) > 5:
+        console().print(f"[bold red]failed:[/] {len(failed) - 5} more, see the report")
+    for name, path in files.items():
+        console().print(f"[dim]{name:>8}[/]  {path}", soft_wrap=True)
+
+
+def tables(found: Findings, rows: Sequence[Row]) -> None:
+    """A table for each panel, and the ranks of its methods over all sparsities and seeds."""
+    from lehr.report.summary import overall_ranks
+    from lehr.report.table import panels, terminal_table
+
+    printer = console()
+    ranks = overall_ranks(found.cells, rows)
+    for panel, own in panels(rows).items():
+        title = ", ".join(filter(None, [found.study.title, panel]))
+        printer.print(terminal_table(own, title, found.study.against, printer.width))
+        if len({row.sparsity for row in own if row.sparsity}) > 1 and panel in ranks:
+            told = "; ".join(f"{label.replace(':', ', ')} {rank:.2f}" for label, rank in ranks[panel].items())
+            printer.print(f"[dim]mean rank:[/] {told}", soft_wrap=True, highlight=False)
 
 
 def result_table(title: str, result: dict[str, Any], out: str) -> Group:

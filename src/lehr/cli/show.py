@@ -13,7 +13,7 @@ from lehr.cli import options, screen
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="The folder of a run or of a comparison, or a mask file.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a study, or a mask file.")],
     as_json: options.Json = False,
 ) -> None:
     """Show what is in a folder: settings, result, and how many weights each layer keeps.
@@ -22,7 +22,17 @@ def show(
     """
     from lehr.masks import Mask
     from lehr.recipes.look import Look, look
+    from lehr.report.diagnosis import diagnose_rows
+    from lehr.study.run import is_study, read_study_folder
 
+    if is_study(run):
+        found = read_study_folder(run)
+        if as_json:
+            screen.print_json({"rows": [row.as_dict() for row in found.rows]})
+        else:
+            screen.tables(found, found.rows)
+            screen.notes(diagnose_rows(found.rows))
+        return
     seen: Look | Mask = look(run)
     mask = seen if isinstance(seen, Mask) else seen.mask
     values: dict[str, Any] = {} if isinstance(seen, Mask) else {"settings": seen.settings, "result": seen.result}
@@ -35,12 +45,6 @@ def show(
         return
     printer = screen.console()
     if isinstance(seen, Look):
-        if seen.rows:
-            from lehr.report.table import terminal_table
-
-            printer.print(terminal_table(seen.rows, str(run)))
-            screen.notes(seen.notes)
-            return
         if seen.result is not None:
             printer.print(screen.result_table(str(run), seen.result, str(run)))
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length
 from lehr.data import Batches
 from lehr.masks import Mask, select
@@ -25,6 +25,7 @@ from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
 from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
+from lehr.training.probe import Probe
 from lehr.training.progress import bar
 from lehr.training.trackers import check_trackers
 
@@ -35,9 +36,11 @@ METHOD_SETTINGS = {
     "tau": "tau",
     "schedule": "tau_schedule",
     "all_weights": "all_weights",
+    "by_layer": "tau_by_layer",
     "target": "target",
     "scope": "scope",
     "reselect_every": "reselect_every",
+    "redraw_every": "redraw_every",
     "realise": "realise",
 }
 
@@ -47,8 +50,30 @@ RETRAINING = ("distill", "distill_temperature", "average", "bn_batches")
 
 # What a row of a comparison may set for itself; all else is the same for every row.
 ROW_OPTIONS = (
-    *METHOD_SETTINGS.values(), "inactive", "anneal", "score", "distribution", *RETRAINING,
+    *METHOD_SETTINGS.values(), "inactive", "restart", "anneal", "score", "distribution", *RETRAINING,
 )  # fmt: skip
+
+
+def parse_method(text: str) -> tuple[str, dict[str, str]]:
+    """A method and its options, as written on the command line.
+
+    >>> parse_method("temperature-annealing:target=moving:tau=1")
+    ('temperature-annealing', {'target': 'moving', 'tau': '1'})
+    """
+    name, *pairs = text.split(":")
+    if name != DENSE:
+        methods[name]  # raises with the nearest name
+    options = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not value:
+            raise LehrError(f"the option {pair!r} of {name} is not understood: write {name}:tau=0.5:target=moving")
+        if key not in ROW_OPTIONS:
+            raise unknown("option of a method", key, ROW_OPTIONS)
+        if key in options:
+            raise LehrError(f"{text} sets {key} twice: leave one out")
+        options[key] = value
+    return name, options
 
 
 def tune_settings(parent: str | Path, values: dict[str, Any]) -> TuneSettings:
@@ -143,13 +168,15 @@ def tune(
     if settings.distill:
         teacher = Teacher(copy.deepcopy(model).requires_grad_(False), settings.distill, settings.distill_temperature)
     batches = len(Batches(data, settings.batch_size, settings.seed))
+    restart = method.steps if settings.restart and method is not None else None
+    probe = Probe(model, data, settings.batch_size) if settings.probe and method is not None else None
     with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
             outcome = fit(
                 model, data, settings, folder, method=method, inactive=settings.inactive, teacher=teacher, peak=peak,
-                trackers=trackers, bar=line,
+                restart=restart, probe=probe, trackers=trackers, bar=line,
             )  # fmt: skip
         result = scores_of(outcome, data) | _counts(model, method)
         if peak != 1.0:

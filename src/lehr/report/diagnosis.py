@@ -20,17 +20,33 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
     >>> from dataclasses import replace
     >>> one = Row("one-shot", 0.9, 0.1, 3, 80.0, 0.3, 0.5, 0.0, 80.0, 10, 1.0)
     >>> diagnose_rows([one, replace(one, label="temperature-annealing", accuracy=80.1)])
-    ['temperature-annealing at 90 % gained nothing over one-shot (+0.10 ± 0.24 points): too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
+    ['temperature-annealing gained nothing over one-shot at 90 % (+0.10 ± 0.24) points: too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
     """
-    notes = []
+    cold: dict[str, list[str]] = {}
+    wide: dict[str, list[str]] = {}
     for row in rows:
         if not row.sparsity or row.n < 2:
             continue
-        one_shot = next((r for r in rows if r.label == "one-shot" and r.sparsity == row.sparsity and r.n > 1), None)
+        place = (row.panel, "one-shot", row.sparsity)
+        one_shot = next((other for other in rows if other.row == place and other.n > 1), None)
         if one_shot is not None and row is not one_shot:
-            notes += _no_gain(row, one_shot)
-        notes += _wide(row, None if row is one_shot else one_shot)
-    return notes
+            cold.setdefault(_name(row), []).extend(_no_gain(row, one_shot))
+        wide.setdefault(_name(row), []).extend(_wide(row, None if row is one_shot else one_shot))
+    unit = "bits" if any(row.language for row in rows) else "points"
+    return [
+        f"{name} gained nothing over one-shot at {', '.join(found)} {unit}: too cold, or too short; raise tau, "
+        "anneal for longer, or let the target move (target=moving)"
+        for name, found in cold.items()
+        if found
+    ] + [
+        f"{name} differs much between seeds at {', '.join(found)}: anneal for longer, or lower the learning rate"
+        for name, found in wide.items()
+        if found
+    ]
+
+
+def _name(row: Row) -> str:
+    return ", ".join(filter(None, [row.label.replace(":", ", "), row.panel]))
 
 
 def _no_gain(row: Row, one_shot: Row) -> list[str]:
@@ -38,11 +54,7 @@ def _no_gain(row: Row, one_shot: Row) -> list[str]:
     error = math.hypot(_sd(row) / math.sqrt(row.n), _sd(one_shot) / math.sqrt(one_shot.n))
     if "annealing" not in row.label or gain > error:
         return []
-    unit = "bits" if row.language else "points"
-    return [
-        f"{row.label} at {100 * row.sparsity:.4g} % gained nothing over one-shot ({gain:+.2f} ± {error:.2f} {unit}): "
-        "too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)"
-    ]
+    return [f"{100 * row.sparsity:.4g} % ({gain:+.2f} ± {error:.2f})"]
 
 
 def _wide(row: Row, one_shot: Row | None) -> list[str]:
@@ -52,10 +64,7 @@ def _wide(row: Row, one_shot: Row | None) -> list[str]:
         return []
     unit = "bits" if row.language else "points"
     other = "" if one_shot is None else f", one-shot {beside:.2f}"
-    return [
-        f"{row.label} at {100 * row.sparsity:.4g} % differs much between seeds (standard deviation {_sd(row):.2f} {unit}"
-        f"{other}): anneal for longer, or lower the learning rate"
-    ]
+    return [f"{100 * row.sparsity:.4g} % (standard deviation {_sd(row):.2f} {unit}{other})"]
 
 
 def _sd(row: Row) -> float:

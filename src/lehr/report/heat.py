@@ -1,8 +1,8 @@
-"""A heat map: layers down, sparsities across, colour is what is left of the accuracy."""
+"""Heat maps: accuracy by layer and sparsity, and by temperature and length of the annealing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lehr.analysis.sensitivity import Sensitivity
 from lehr.report.plots import svg
@@ -34,3 +34,42 @@ def heat_map(rows: Sequence[Sensitivity], sparsities: Sequence[float], dense: fl
     bar.set_label("validation accuracy, %")
     bar.outline.set_visible(False)
     return svg(figure)
+
+
+def annealing_map(values: Mapping[tuple[float, str], float], title: str) -> str:
+    """SVG text: temperature down, length of the phase across; each cell holds what the rows there are judged by.
+
+    Args:
+        values: by temperature and length (as written: ``0.5``, ``2ep``).
+        title: above it.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    temperatures = sorted({tau for tau, _ in values}, reverse=True)
+    lengths = sorted({length for _, length in values}, key=_length)
+    figure = Figure(figsize=(2.4 + 0.8 * len(lengths), 1.5 + 0.42 * len(temperatures)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    grid = [[values.get((tau, length), float("nan")) for length in lengths] for tau in temperatures]
+    low, high = min(values.values()), max(values.values())
+    palette = colormaps["cividis"].with_extremes(bad="#f2f2f2")
+    axes.imshow(grid, cmap=palette, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
+    for y, row in enumerate(grid):
+        for x, value in enumerate(row):
+            if value == value:
+                colour = "white" if value < low + 0.6 * (high - low) else "black"
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(lengths)), lengths)
+    axes.set_yticks(range(len(temperatures)), [f"{tau:g}" for tau in temperatures])
+    axes.set_xlabel("length of the annealing")
+    axes.set_ylabel("temperature")
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return svg(figure)
+
+
+def _length(text: str) -> tuple[str, float]:
+    number = "".join(c for c in text if c.isdigit() or c == ".")
+    return (text[len(number) :], float(number or 0))

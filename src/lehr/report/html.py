@@ -1,8 +1,9 @@
-"""A comparison as one self-contained HTML page."""
+"""A study as one self-contained HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,102 @@ from markupsafe import Markup
 from lehr.base.files import write_text
 from lehr.report import plots, table
 from lehr.report.diagnosis import diagnose_rows
-from lehr.report.environment import environment
-from lehr.report.summary import Cell, Row
+from lehr.report.heat import annealing_map
+from lehr.report.summary import Cell, Row, overall_ranks
+
+COSTS = {"bytes": "bytes on disk", "milliseconds": "time of one inference"}
 
 
-def write_report(
-    path: Path, title: str, rows: Sequence[Row], cells: Sequence[Cell], settings: Mapping[str, Any], command: str
-) -> Path:
-    """Write the page: table, accuracy against sparsity, learning curves, settings, machine, every run."""
+@dataclass(frozen=True)
+class Page:
+    """What a page tells: rows, the runs that they are made of, what was asked for, and where it was measured."""
+
+    title: str
+    rows: Sequence[Row]
+    cells: Sequence[Cell]
+    asked: Mapping[str, Any]
+    environment: Mapping[str, str]
+    command: str
+    against: str = "one-shot"
+    choosing: Sequence[int] | None = None
+    planned: int = 0  # runs of the plan; fewer cells than that are a study that has not ended
+    failures: Sequence[Cell] = field(default_factory=list)
+
+
+def write_report(path: Path, page: Page) -> Path:
+    """Write the page: tables, ranks, plots, heat maps, learning curves, settings, machine, every run."""
     templates = Environment(
         loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
     )
-    sparsities = sorted({row.sparsity for row in rows if row.sparsity})
-    winners = table.best(rows)
-    page = templates.get_template("report.html.jinja").render(
-        title=title,
-        headings=table.headings(rows),
-        rows=[(table.cells(row), i in winners) for i, row in enumerate(rows)],
-        starts={i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
-        accuracy=Markup(plots.accuracy_plot(rows)),
-        notes=diagnose_rows(rows),
-        judged_by="Bits per character" if any(row.language for row in rows) else "Accuracy",
-        # One epoch is one point, which is no curve.
-        curves=[
-            (100 * s, Markup(plots.learning_curves(cells, rows, s)))
-            for s in sparsities
-            if any(len(cell.metrics) > 1 for cell in cells if cell.sparsity == s)
-        ],
-        settings={name: value for name, value in settings.items() if value is not None},
-        environment=environment(),
-        command=command,
-        cells=sorted(cells, key=lambda c: (c.sparsity, c.label, c.lr, c.seed)),
+    shared, varied = _settings(page.cells)
+    text = templates.get_template("report.html.jinja").render(
+        page=page,
+        panels=[_panel(page, name, rows) for name, rows in table.panels(page.rows).items()],
+        notes=diagnose_rows(page.rows),
+        shared=shared,
+        varied=varied,
+        cells=sorted(page.cells, key=lambda c: (c.panel, c.sparsity, c.label, c.lr, c.choice, c.seed)),
     )
-    return write_text(path, page)
+    return write_text(path, text)
+
+
+def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the page shows of one panel."""
+    columns, winners = table.headings(rows, page.against), table.best(rows)
+    ranks = overall_ranks(page.cells, page.rows).get(name, {})
+    own = [cell for cell in page.cells if cell.panel == name]
+    by_sparsity: dict[float, list[Row]] = {}
+    for row in rows:
+        by_sparsity.setdefault(row.sparsity, []).append(row)
+    measured = [cost for cost in COSTS if any(cost in cell.result for cell in own)]
+    return {
+        "name": name,
+        "headings": columns,
+        "rows": [(table.cells(row, columns), i in winners) for i, row in enumerate(rows)],
+        "starts": {i for i, row in enumerate(rows) if i and row.sparsity != rows[i - 1].sparsity},
+        "ranks": [(label.replace(":", ", "), f"{rank:.2f}") for label, rank in ranks.items()],
+        "judged_by": "Bits per character" if any(row.language for row in rows) else "Accuracy",
+        "accuracy": Markup(plots.accuracy_plot(rows)) if any(row.sparsity for row in rows) else "",
+        "maps": [Markup(text) for text in _maps(own, rows)],
+        # One epoch is one point, which is no curve.
+        "curves": [
+            (100 * sparsity, Markup(plots.learning_curves(own, group)), len(group) > plots.CURVES)
+            for sparsity, group in sorted(by_sparsity.items())
+            if sparsity and any(len(cell.metrics) > 1 for cell in own if cell.sparsity == sparsity)
+        ],
+        "costs": [(COSTS[cost], Markup(plots.cost_plot(own, rows, cost))) for cost in measured],
+    }
+
+
+def _maps(cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
+    """A heat map for each sparsity and target at which temperature or length were varied, both at several values."""
+    groups: dict[tuple[float, str], dict[tuple[float, str], float]] = {}
+    settings = {(*c.row, c.lr, c.choice): c.settings for c in cells}
+    for row in rows:
+        own = settings.get((*row.row, row.lr, row.choice), {})
+        if own.get("method") == "temperature-annealing" and _usual(own):
+            place = (row.sparsity, str(own.get("target") or "fixed"))
+            key = (float(own["tau"]), str(own["anneal"]))
+            groups.setdefault(place, {})[key] = row.bits if row.language else row.accuracy
+    return [
+        annealing_map(values, f"{100 * sparsity:.4g} %, {target} target")
+        for (sparsity, target), values in sorted(groups.items())
+        if len({tau for tau, _ in values}) > 1 and len({length for _, length in values}) > 1
+    ]
+
+
+def _usual(settings: Mapping[str, Any]) -> bool:
+    """Whether nothing but temperature, length and target was changed of temperature annealing."""
+    usual = {"tau_schedule": None, "all_weights": False, "realise": "sample", "score": "magnitude"}
+    return all(settings.get(name, value) == value for name, value in usual.items())
+
+
+def _settings(cells: Sequence[Cell]) -> tuple[dict[str, Any], list[str]]:
+    """The settings that all runs have alike, and the names of those that differ."""
+    tuned = [cell.settings for cell in cells if cell.sparsity] or [cell.settings for cell in cells]
+    names = list(dict.fromkeys(name for settings in tuned for name in settings))
+    values = {name: {repr(settings.get(name)) for settings in tuned} for name in names}
+    shared = {name: tuned[0].get(name) for name in names if len(values[name]) == 1}
+    known = {"sparsity", "lr", "seed"}  # columns of their own
+    varied = [name for name in names if len(values[name]) > 1 and name not in known]
+    return {name: value for name, value in shared.items() if value is not None}, varied

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lehr.report.summary import Cell, Row
+from lehr.report.summary import Cell, Row, cells_of_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31")
 MARKERS = "osD^vP*X"
 DENSE = "#444444"
+STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # where colours do not suffice
+CURVES = 8  # more lines than this in one plot cannot be told apart
 
 
 def accuracy_plot(rows: Sequence[Row]) -> str:
     """Test accuracy (or bits per character) against sparsity, a line a method, bars of one standard deviation."""
-    figure, (axes,) = _figure(8.6, 4.2)
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
     labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
+    figure, (axes,) = _figure(8.6, max(4.2, 0.8 + 0.19 * len(labels)))
     _dense_band(axes, rows)
     for i, label in enumerate(labels):
         points = [(sparsities.index(row.sparsity), row) for row in rows if row.label == label and row.sparsity]
@@ -32,8 +34,8 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
             [x + shift for x, _ in points],
             [_value(row)[0] for _, row in points],
             [0.0 if math.isnan(_value(row)[1]) else _value(row)[1] for _, row in points],
-            label=label, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-            markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
+            label=label.replace(":", ", "), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+            linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
         )  # fmt: skip
     axes.set_xticks(range(len(sparsities)), [f"{100 * s:.4g} %" for s in sparsities])
     axes.set_xlim(-0.5, len(sparsities) - 0.5)
@@ -44,20 +46,29 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     return svg(figure)
 
 
-def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float) -> str:
-    """Validation accuracy of the target by epoch, mean over seeds, over the density of P by epoch (log axis)."""
+def learning_curves(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
+    """Validation accuracy of the target by epoch, mean over seeds, over the density of P by epoch (log axis).
+
+    Args:
+        cells: the runs.
+        rows: of one panel and sparsity; the best `CURVES` of them are drawn.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, (top, below) = _figure(8.6, 4.8, heights=(2, 1))
-    chosen = {row.label: row.lr for row in rows if row.sparsity == sparsity}
-    for i, (label, lr) in enumerate(chosen.items()):
-        runs = [c.metrics for c in cells if (c.label, c.sparsity, c.lr) == (label, sparsity, lr) and c.metrics]
+    kept = sorted(rows, key=lambda row: -row.quality)[:CURVES]
+    curves: list[list[float]] = []
+    for i, row in enumerate(row for row in rows if row in kept):
+        runs = [c.metrics for c in cells_of_row(cells, row) if c.metrics]
         if not runs:
             continue
         epochs = range(1, min(map(len, runs)) + 1)
         style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
-        top.plot(epochs, [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs], label=label, **style)
+        accuracy = [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs]
+        curves.append(accuracy)
+        top.plot(epochs, accuracy, label=row.label.replace(":", ", "), **style)
         below.plot(epochs, [_mean_of(runs, e, "expected_density", 100) for e in epochs], **style)
+    _show_the_end(top, curves)
     top.set_ylabel("validation\naccuracy, %")
     top.tick_params(labelbottom=False)
     below.set_ylabel("weights taking\npart, %")
@@ -65,6 +76,47 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row], sparsity: float)
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     top.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return svg(figure)
+
+
+def _show_the_end(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
+    """Cut off what is far below where curves end: a target that is far from trained says little."""
+    ends = [curve[-1] for curve in curves]
+    lowest = min(ends, default=0.0) - max(4.0, 2 * (max(ends, default=0.0) - min(ends, default=0.0)))
+    axes.margins(y=0.05)
+    if any(min(curve) < lowest for curve in curves):
+        axes.set_ylim(bottom=lowest)
+        style: dict[str, Any] = {"ha": "right", "fontsize": 7, "color": DENSE}
+        axes.text(0.995, 0.02, "early epochs of some lie below", transform=axes.transAxes, **style)
+
+
+def cost_plot(cells: Sequence[Cell], rows: Sequence[Row], cost: str) -> str:
+    """What a row is judged by against ``bytes`` or ``milliseconds`` of its networks (log axis), where measured.
+
+    Args:
+        cells: the runs, their results with the cost under its name.
+        rows: of one panel.
+        cost: ``"bytes"`` or ``"milliseconds"``.
+    """
+    figure, (axes,) = _figure(8.6, 4.2)
+    labels = list(dict.fromkeys(row.label for row in rows))
+    for i, label in enumerate(labels):
+        points = []
+        for row in rows:
+            costs = [c.result[cost] for c in cells_of_row(cells, row) if cost in c.result]
+            if row.label == label and costs:
+                points.append((sum(costs) / len(costs), *_value(row)))
+        if points:
+            xs, ys, sds = zip(*sorted(points), strict=True)
+            axes.errorbar(
+                xs, ys, [0.0 if math.isnan(sd) else sd for sd in sds], label=label.replace(":", ", "),
+                color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+                linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5,
+            )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel({"bytes": "bytes on disk", "milliseconds": "milliseconds for one input"}[cost])
+    axes.set_ylabel("test bits per character" if any(row.language for row in rows) else "test accuracy, %")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return svg(figure)
 
 

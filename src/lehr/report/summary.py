@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from lehr.analysis.paired import Difference, mean_ranks, paired_difference
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One finished run of a comparison."""
+    """One run of a study that has ended: its place in the tables, its result (scores, or why it failed), its epochs.
+
+    `choice` tells the values of settings, other than the learning rate, that validation chooses among; `replicate` is the
+    seed of the run itself, where several start from the parent of one `seed`.
+    """
 
     label: str
     sparsity: float
@@ -21,6 +27,26 @@ class Cell:
     result: dict[str, Any]
     metrics: list[dict[str, Any]]
     seconds: float
+    panel: str = ""
+    choice: str = ""
+    replicate: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def row(self) -> tuple[str, str, float]:
+        """The row that it belongs to: panel, label, sparsity."""
+        return (self.panel, self.label, self.sparsity)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no scores."""
+        return "failed" in self.result
+
+    @property
+    def score(self) -> float:
+        """What it is judged by on the test set: accuracy in %, or for language bits per character."""
+        scores = self.result["test"]
+        return float(scores["bits_per_character"] if "bits_per_character" in scores else 100 * scores["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,18 @@ class Row:
     seconds: float
     bits: float = math.nan
     bits_sd: float = math.nan
+    panel: str = ""
+    choice: str = ""
+    failed: int = 0  # runs of this row that have no scores
+    difference: float = math.nan  # from the row of reference, pair by pair, in the unit of what is judged
+    low: float = math.nan
+    high: float = math.nan
+    rank: float = math.nan  # mean over seeds, among the rows of this panel and sparsity
+
+    @property
+    def row(self) -> tuple[str, str, float]:
+        """What tells it from other rows: panel, label, sparsity."""
+        return (self.panel, self.label, self.sparsity)
 
     @property
     def language(self) -> bool:
@@ -74,52 +112,148 @@ def spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def summarise(cells: Sequence[Cell]) -> list[Row]:
-    """One row for each label and sparsity, at its learning rate of best mean validation accuracy (NLL for language).
+def summarise(
+    cells: Sequence[Cell],
+    choose_seeds: Collection[int] | None = None,
+    *,
+    against: str = "one-shot",
+    confirming: bool = False,
+) -> list[Row]:
+    """One row for each panel, label and sparsity, at the choice of best mean validation accuracy (NLL for language).
 
-    Rates are compared on the seeds that all of them have; ties go to the lower rate. A rate
-    at which a run diverged is out of the running. Rows are ordered by sparsity, then as the cells came.
+    Choices (learning rates, and what else a study chooses) are compared on the seeds that all of them
+    have, and of those only on `choose_seeds` where given; ties go to the lower rate. A choice at which a run
+    failed is out of the running while there is one at which none did. A row without a single score
+    is left out. Rows are ordered by panel and sparsity, then as the cells came.
+
+    Args:
+        cells: the runs.
+        choose_seeds: those that choose; None for all.
+        against: the label of the row that others at the same panel and sparsity are compared with, seed by seed.
+        confirming: count only seeds that chose nothing.
     """
-    diverged = {(cell.label, cell.sparsity, cell.lr) for cell in cells if "failed" in cell.result}
-    cells = [cell for cell in cells if (cell.label, cell.sparsity, cell.lr) not in diverged]
-    groups: dict[tuple[str, float], dict[float, list[Cell]]] = {}
+    groups: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
     for cell in cells:
-        groups.setdefault((cell.label, cell.sparsity), {}).setdefault(cell.lr, []).append(cell)
+        groups.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
+    chosen: dict[tuple[str, str, float], list[Cell]] = {}
+    for place, choices in groups.items():
+        found = best_choice(choices, choose_seeds)
+        if found is not None:
+            counted = [c for c in choices[found] if not (confirming and c.seed in (choose_seeds or ()))]
+            if any(not cell.failed for cell in counted):
+                chosen[place] = counted
+    ranks = _ranks(chosen)
     rows = []
-    for (label, sparsity), by_lr in groups.items():
-        lr = _best_rate(by_lr)
-        chosen = by_lr[lr]
-        tests = [cell.result["test"] for cell in chosen]
-        bits = [scores["bits_per_character"] for scores in tests if "bits_per_character" in scores]
-        accuracy = [100 * cell.result["test"]["accuracy"] for cell in chosen]
-        nll = [cell.result["test"]["nll"] for cell in chosen]
-        rows.append(
-            Row(
-                label=label,
-                sparsity=sparsity,
-                lr=lr,
-                n=len(chosen),
-                accuracy=statistics.fmean(accuracy),
-                accuracy_sd=spread(accuracy),
-                nll=statistics.fmean(nll),
-                nll_sd=spread(nll),
-                validation_accuracy=100 * _mean(chosen, "validation", "accuracy"),
-                nonzeros=round(statistics.fmean(cell.result["nonzeros"] for cell in chosen)),
-                seconds=statistics.fmean(cell.seconds for cell in chosen),
-                bits=statistics.fmean(bits) if bits else math.nan,
-                bits_sd=spread(bits),
-            )
-        )
+    for place, counted in chosen.items():
+        reference = chosen.get((place[0], against, place[2]))
+        pairs = None if reference is None or place[1] == against else difference(counted, reference)
+        row = replace(_row(counted), rank=ranks.get(place, math.nan))
+        rows.append(row if pairs is None else replace(row, difference=pairs.mean, low=pairs.low, high=pairs.high))
+    panels = {panel: i for i, panel in enumerate(dict.fromkeys(cell.panel for cell in cells))}
     order = {id(row): i for i, row in enumerate(rows)}
-    return sorted(rows, key=lambda row: (row.sparsity, order[id(row)]))
+    return sorted(rows, key=lambda row: (panels[row.panel], row.sparsity, order[id(row)]))
 
 
-def _best_rate(by_lr: dict[float, list[Cell]]) -> float:
-    common = set.intersection(*({cell.seed for cell in cells} for cells in by_lr.values()))
-    return max(
-        sorted(by_lr),
-        key=lambda rate: statistics.fmean(quality(c.result) for c in by_lr[rate] if c.seed in common),
+def difference(first: Sequence[Cell], second: Sequence[Cell]) -> Difference | None:
+    """Of the scores of two sets of runs, over the seeds that both have; None where there are none."""
+    one, other = _by_seed(first), _by_seed(second)
+    common = sorted(one.keys() & other.keys())
+    return paired_difference([one[s] for s in common], [other[s] for s in common]) if common else None
+
+
+def overall_ranks(cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """For each panel the mean rank of every label over the sparsities and seeds that have all of them."""
+    result = {}
+    for panel in dict.fromkeys(row.panel for row in rows):
+        blocks: dict[tuple[float, int, int], dict[str, float]] = {}
+        for row in rows:
+            if row.panel == panel and row.sparsity:
+                for key, value in _by_seed(cells_of_row(cells, row)).items():
+                    blocks.setdefault((row.sparsity, *key), {})[row.label] = -value if row.language else value
+        whole = max((len(block) for block in blocks.values()), default=0)
+        ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
+        if len(ranks) > 1:
+            result[panel] = dict(sorted(ranks.items(), key=lambda pair: pair[1]))
+    return result
+
+
+def cells_of_row(cells: Sequence[Cell], row: Row) -> list[Cell]:
+    """The runs that a row is the mean of."""
+    return [c for c in cells if c.row == row.row and (c.lr, c.choice) == (row.lr, row.choice) and not c.failed]
+
+
+def _by_seed(cells: Sequence[Cell]) -> dict[tuple[int, int], float]:
+    return {(cell.seed, cell.replicate): cell.score for cell in cells if not cell.failed}
+
+
+def _ranks(chosen: Mapping[tuple[str, str, float], Sequence[Cell]]) -> dict[tuple[str, str, float], float]:
+    """The mean rank of every row among those of its panel and sparsity."""
+    result: dict[tuple[str, str, float], float] = {}
+    for panel, sparsity in dict.fromkeys((panel, sparsity) for panel, _, sparsity in chosen if sparsity):
+        blocks: dict[tuple[int, int], dict[str, float]] = {}
+        for place, cells in chosen.items():
+            if (place[0], place[2]) == (panel, sparsity):
+                sign = -1 if any("bits_per_character" in c.result.get("test", {}) for c in cells) else 1
+                for key, value in _by_seed(cells).items():
+                    blocks.setdefault(key, {})[place[1]] = sign * value
+        whole = max((len(block) for block in blocks.values()), default=0)
+        ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
+        result |= {(panel, label, sparsity): rank for label, rank in ranks.items() if len(ranks) > 1}
+    return result
+
+
+def _row(cells: Sequence[Cell]) -> Row:
+    """The row of the cells of one choice."""
+    scored = [cell for cell in cells if not cell.failed]
+    tests = [cell.result["test"] for cell in scored]
+    bits = [scores["bits_per_character"] for scores in tests if "bits_per_character" in scores]
+    accuracy = [100 * scores["accuracy"] for scores in tests]
+    nll = [scores["nll"] for scores in tests]
+    first = scored[0]
+    return Row(
+        label=first.label,
+        sparsity=first.sparsity,
+        lr=first.lr,
+        n=len(scored),
+        accuracy=statistics.fmean(accuracy),
+        accuracy_sd=spread(accuracy),
+        nll=statistics.fmean(nll),
+        nll_sd=spread(nll),
+        validation_accuracy=100 * _mean(scored, "validation", "accuracy"),
+        nonzeros=round(statistics.fmean(cell.result["nonzeros"] for cell in scored)),
+        seconds=statistics.fmean(cell.seconds for cell in scored),
+        bits=statistics.fmean(bits) if bits else math.nan,
+        bits_sd=spread(bits),
+        panel=first.panel,
+        choice=first.choice,
+        failed=len(cells) - len(scored),
     )
+
+
+def best_choice(
+    choices: Mapping[tuple[float, str], Sequence[Cell]], seeds: Collection[int] | None = None
+) -> tuple[float, str] | None:
+    """The learning rate and the rest of the choice that validation prefers; None where every run failed.
+
+    >>> good = {"validation": {"accuracy": 0.9}}
+    >>> cells = {(lr, ""): [Cell("a", 0.9, lr, 0, "", r, [], 1.0)] for lr, r in [(0.1, {"failed": "inf"}), (0.05, good)]}
+    >>> best_choice(cells)
+    (0.05, '')
+    """
+    scored = {key: [c for c in cells if not c.failed] for key, cells in choices.items()}
+    whole = {key: cells for key, cells in scored.items() if cells and len(cells) == len(choices[key])}
+    running = whole or {key: cells for key, cells in scored.items() if cells}
+    if not running:
+        return None
+    common = set.intersection(*({cell.seed for cell in cells} for cells in running.values()))
+    if seeds is not None:
+        common = common & set(seeds) or common
+
+    def mean(key: tuple[float, str]) -> float:
+        values = [quality(cell.result) for cell in running[key] if cell.seed in common]
+        return statistics.fmean(values) if values else -math.inf
+
+    return max(sorted(running), key=mean)
 
 
 def quality(result: dict[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """A checkpoint: everything a run needs to go on to the same bits, as safetensors and JSON.
 
 Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (packed bits),
-``average/NAME`` and ``random``; the rest is JSON in the metadata. Nothing in it is code.
+``method/NAME``, ``average/NAME`` and ``random``; the rest is JSON in the metadata. Nothing in it is code.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         method = dict(checkpoint.attachment["method"])
         target = dict(method.pop("target"))
         tensors |= {f"target/{name}": bits for name, bits in target.pop("bits").items()}
+        tensors |= {f"method/{name}": tensor for name, tensor in method.pop("tensors", {}).items()}
         attachment = {**checkpoint.attachment, "method": method, "target": target}
     state = {
         "settings": checkpoint.settings,
@@ -89,7 +90,7 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     if state["settings"] != settings:
         raise LehrError(f"the checkpoint {path} is of a run with other settings: {remedy}")
     optimizer: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["scalars"].items()}
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}, "average": {}}
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}, "method": {}, "average": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         if kind == "optimizer":
@@ -100,6 +101,7 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     attachment = state["attachment"]
     if attachment is not None:
         attachment["method"]["target"] = {"bits": groups["target"], **attachment.pop("target")}
+        attachment["method"]["tensors"] = groups["method"]
     return Checkpoint(
         settings=settings,
         position=state["position"],

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import Busy, LehrError
 from lehr.base.files import cannot_write, read_json, write_json, write_tensors, write_text
 from lehr.runs.digest import weights_digest
 from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
@@ -81,6 +81,20 @@ class RunFolder:
                 half.unlink(missing_ok=True)
             yield
 
+    @property
+    def busy(self) -> bool:
+        """Whether a process has locked the folder just now."""
+        try:
+            file = (self.path / "lock").open("r")
+        except OSError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def _refuse_foreign(self) -> None:
         if not self.settings_file.exists() and holds_something(self.path):
             raise LehrError(f"{self.path} holds something else than a run: give an empty or a new folder")
@@ -93,9 +107,7 @@ class RunFolder:
                 return
             except BlockingIOError:
                 if time.monotonic() > patience:
-                    raise LehrError(
-                        f"another process works in {self.path}: wait for it or give another folder"
-                    ) from None
+                    raise Busy(f"another process works in {self.path}: wait for it or give another folder") from None
                 time.sleep(0.1)
 
     def settings(self) -> Settings:

@@ -56,8 +56,13 @@ class Settings(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal characters that name these settings, wherever the parent lies."""
-        text = json.dumps({"kind": type(self).__name__, **self.model_dump(exclude={"parent"})}, sort_keys=True)
+        """Twelve hexadecimal characters that name these settings, wherever the parent lies.
+
+        What is at its default is left out, so that a new setting, whose default is what was done before,
+        leaves the names of old runs as they are.
+        """
+        values = self.model_dump(exclude={"parent"}, exclude_defaults=True)
+        text = json.dumps({"kind": type(self).__name__, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def settled(self: S, threads: int) -> S:
@@ -88,9 +93,13 @@ class TuneSettings(Settings):
     tau: float = Field(default=0.5, ge=0, le=1)
     tau_schedule: str | None = None
     all_weights: bool = False
+    tau_by_layer: bool = False  # a layer's temperature goes by its density
     realise: Literal["sample", "mean"] = "sample"
     inactive: Literal["hold", "move"] = "hold"
     reselect_every: int | None = Field(default=None, ge=1)
+    redraw_every: int = Field(default=1, ge=1)  # optimizer steps that share a draw
+    restart: bool = False  # the learning-rate schedule begins anew when annealing ends
+    probe: bool = False  # measure along the way, see `lehr.training.probe`
     distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss
     distill_temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 

@@ -2,7 +2,14 @@
 
 from lehr.sparsify.attach import Attachment, attach
 from lehr.sparsify.method import Method, methods
-from lehr.sparsify.methods import Gradual, Iterative, OneShot, RandomAnnealing, TemperatureAnnealing
+from lehr.sparsify.methods import (
+    Gradual,
+    Iterative,
+    OneShot,
+    RandomAnnealing,
+    StochasticThreshold,
+    TemperatureAnnealing,
+)
 from lehr.sparsify.prune import prune
 
 __all__ = [
@@ -12,6 +19,7 @@ __all__ = [
     "Method",
     "OneShot",
     "RandomAnnealing",
+    "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
     "methods",

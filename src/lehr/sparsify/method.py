@@ -41,6 +41,7 @@ class Method(ABC):
         within: a former mask, which the network has already: weights outside it never take part, and are not
             chosen again; a density that falls starts at its density.
         realise: ``"sample"`` draws each weight in or out; ``"mean"`` multiplies it by P instead.
+        redraw_every: optimizer steps that share one draw; 1 is a fresh draw for each.
         seed: of the draws and of ties.
     """
 
@@ -56,6 +57,7 @@ class Method(ABC):
         reselect_every: int | None = None,
         realise: Realise = "sample",
         within: Mask | None = None,
+        redraw_every: int = 1,
         seed: int = 0,
     ) -> None:
         require(
@@ -69,6 +71,7 @@ class Method(ABC):
             raise unknown("scope", scope, ["global", "layer"])
         every = reselect_every if reselect_every is not None else max(1, steps // RESELECTIONS)
         require(every >= 1, f"reselect_every is {reselect_every}: give a number of optimizer steps, at least 1")
+        require(redraw_every >= 1, f"redraw_every is {redraw_every}: give a number of optimizer steps, at least 1")
         if within is not None:
             other = sorted(set(mask) ^ set(within))
             require(
@@ -86,6 +89,7 @@ class Method(ABC):
         self.scope: Scope = scope
         self.reselect_every = every
         self.realise: Realise = realise
+        self.redraw_every = redraw_every
         self.seed = seed
 
     # -- the path -----------------------------------------------------------------------------
@@ -129,7 +133,7 @@ class Method(ABC):
 
     # -- state --------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
-        """What cannot be recomputed: the target, when it moves."""
+        """What cannot be recomputed: the target, when it moves, and under ``tensors`` what P goes by."""
         return {"method": self.name, "steps": self.steps, "target": self.target.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -60,15 +60,18 @@ class Passes:
                     slot.draw(None, first=self.turn == 0)
                 else:
                     mean = method.realise == "mean"
-                    chosen = chance.probability(slot.target) if mean else self._sample(slot, chance, method.seed, step)
+                    chosen = chance.probability(slot.target) if mean else self._sample(slot, chance, method, step)
                     if slot.within is not None:
                         chosen = chosen * slot.within
                     slot.draw(chosen, first=self.turn == 0)
             torch.clear_autocast_cache()  # or a second forward in an autocast region uses the first one's weights
         self.turn += 1
 
-    def _sample(self, slot: Slot, chance: Chance, seed: int, step: int) -> torch.Tensor:
-        stream = Stream(seed, slot.part.source, Purpose.MASK, step, self.turn, self.rank or 0)
+    def _sample(self, slot: Slot, chance: Chance, method: Method, step: int) -> torch.Tensor:
+        turn = self.turn
+        if method.redraw_every > 1:  # the same numbers for several steps; what they are compared with may fall
+            step, turn = step - step % method.redraw_every, 0
+        stream = Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0)
         if isinstance(chance.rest, float) and chance.kept == 1.0:
             return slot.part.bernoulli(stream, chance.rest).to(slot.target.device).logical_or_(slot.target)
         return slot.part.bernoulli(stream, chance.probability(slot.target))

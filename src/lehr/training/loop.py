@@ -27,6 +27,7 @@ from lehr.training.learning_rates import learning_rates
 from lehr.training.losses import distillation_loss, task_loss
 from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
+from lehr.training.probe import Probe
 from lehr.training.progress import SILENT, Bar
 from lehr.training.trackers import tracked
 
@@ -89,6 +90,8 @@ def fit(
     inactive: Inactive = "hold",
     teacher: Teacher | None = None,
     peak: float = 1.0,
+    restart: int | None = None,
+    probe: Probe | None = None,
     trackers: Sequence[str] = (),
     bar: Bar = SILENT,
     checkpoint_seconds: float | None = None,
@@ -106,6 +109,8 @@ def fit(
         inactive: as in `lehr.attach`.
         teacher: a network to learn from beside the targets.
         peak: factor on the learning rate throughout.
+        restart: the step at which the learning-rate schedule begins anew; None for never.
+        probe: measures the network after each epoch, for the metrics.
         trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
         bar: to show progress on.
         checkpoint_seconds: None for ``LEHR_CHECKPOINT_SECONDS``, or 30.
@@ -131,7 +136,7 @@ def fit(
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=inactive)) if method else None
         run = _Run(settings, folder, data, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
-        run.teacher, run.peak, run.average = teacher, peak, average
+        run.teacher, run.peak, run.average, run.restart, run.probe = teacher, peak, average, restart, probe
         run.restore()
         while run.position.epoch < settings.epochs:
             run.epoch()
@@ -152,6 +157,8 @@ class _Run:
     teacher: Teacher | None = None
     average: averaging.Average | None = None
     peak = 1.0
+    restart: int | None = None
+    probe: Probe | None = None
 
     def __init__(
         self,
@@ -199,7 +206,10 @@ class _Run:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
-        return self.settings.lr * self.peak * self.factor(step, self.total)
+        first, end = 0, self.total
+        if self.restart is not None and 0 < self.restart < self.total:
+            first, end = (0, self.restart) if step < self.restart else (self.restart, self.total)
+        return self.settings.lr * self.peak * self.factor(step - first, end - first)
 
     def batch(self, inputs: Tensor, targets: Tensor) -> None:
         """One batch; the optimizer steps where gradients are complete."""
@@ -260,6 +270,8 @@ class _Run:
         if self.attachment is not None:
             row["density"] = self.attachment.target.density
             row["expected_density"] = self.attachment.expected_density()
+            if self.probe is not None:
+                row |= self.probe(self.model, self.attachment)
         return row
 
     def judge(self, examples: Examples) -> Scores:

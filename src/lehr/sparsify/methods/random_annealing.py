@@ -43,6 +43,7 @@ class RandomAnnealing(Method):
         reselect_every: int | None = None,
         realise: Realise = "sample",
         within: Mask | None = None,
+        redraw_every: int = 1,
         seed: int = 0,
     ) -> None:
         check_schedule(schedule)
@@ -54,6 +55,7 @@ class RandomAnnealing(Method):
             reselect_every=reselect_every,
             realise=realise,
             within=within,
+            redraw_every=redraw_every,
             seed=seed,
         )
         self.schedule = schedule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lehr.base.errors import LehrError, check_fraction
+from lehr.base.errors import LehrError, check_fraction, require
 from lehr.base.schedules import Schedule, check_schedule, temperature
 from lehr.masks import Mask
 from lehr.masks.selection import Scope
@@ -26,7 +26,9 @@ class TemperatureAnnealing(Method):
         schedule: ``linear``, ``cosine``, ``exponential``, ``cubic``, ``log-density`` or a function
             of u that falls from 1 to exactly 0.
         all_weights: whether kept weights are stochastic too.
-        target, scope, reselect_every, realise, within, seed: as in `Method`.
+        by_layer: whether a layer's temperature goes by its density: ``min(1, tau s(u) d_l / d)`` with ``d_l`` the density of
+            the layer's target and d that of the whole, so that every layer becomes sparser by about the same factor.
+        target, scope, reselect_every, realise, within, redraw_every, seed: as in `Method`.
 
     >>> import torch
     >>> method = TemperatureAnnealing(Mask({"w": torch.tensor([True, False])}), tau=0.5, steps=4, schedule="linear")
@@ -44,14 +46,17 @@ class TemperatureAnnealing(Method):
         tau: float = 0.5,
         schedule: str | Schedule = "cosine",
         all_weights: bool = False,
+        by_layer: bool = False,
         target: Target = "fixed",
         scope: Scope = "global",
         reselect_every: int | None = None,
         realise: Realise = "sample",
         within: Mask | None = None,
+        redraw_every: int = 1,
         seed: int = 0,
     ) -> None:
         check_fraction("tau", tau, below_one=False)
+        require(not (all_weights and by_layer), "all_weights and by_layer are both set: choose one of them")
         if all_weights and tau > 0.5:
             raise LehrError(
                 f"tau is {tau:g} with all weights stochastic: give at most 0.5, above it kept weights are rarer than others"
@@ -65,16 +70,21 @@ class TemperatureAnnealing(Method):
             reselect_every=reselect_every,
             realise=realise,
             within=within,
+            redraw_every=redraw_every,
             seed=seed,
         )
         self.tau = float(tau)
         self.schedule = schedule
         self.all_weights = all_weights
+        self.by_layer = by_layer
 
     def chance(self, t: int, part: Part) -> Chance:
         level = temperature(self.schedule, self.progress(t), self.tau, self.initial.density)
         if level == 0.0:
             return SETTLED
+        if self.by_layer:
+            keep = self.target[part.name]
+            level = min(1.0, level * int(keep.sum()) / keep.numel() / self.target.density)
         return Chance(kept=1.0 - level if self.all_weights else 1.0, rest=level)
 
 

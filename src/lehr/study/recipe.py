@@ -15,10 +15,8 @@ from lehr.base.errors import LehrError, unknown
 from lehr.base.files import read_json, write_json
 from lehr.data.sources import find
 from lehr.models.registry import known
-from lehr.recipes.compare import CompareSettings, compare, parse_method
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
 from lehr.recipes.parent import parent_weights
-from lehr.recipes.publish import publish
 from lehr.recipes.sensitivity import SensitivitySettings, sensitivity
 from lehr.recipes.train import train, train_settings
 from lehr.recipes.tune import DENSE, tune, tune_settings
@@ -26,6 +24,10 @@ from lehr.runs import TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.scores import scores
 from lehr.sparsify.method import methods
+from lehr.study.file import study_of
+from lehr.study.plan import Study, plan
+from lehr.study.publish import publish
+from lehr.study.run import Workers, run_study
 from lehr.training.trackers import check_trackers
 
 # The settings of each kind of stage, and those that come from an earlier stage.
@@ -35,7 +37,7 @@ KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "tune": (TuneSettings, {"method": "gradual", "epochs": 20}),
     "evaluate": (EvaluateSettings, {}),
     "sensitivity": (SensitivitySettings, {}),
-    "compare": (CompareSettings, {"epochs": 20, "tune_epochs": 20, "seeds": 3}),
+    "study": (Study, {}),
 }
 
 
@@ -48,7 +50,7 @@ class Stage:
     source: str | None
     values: dict[str, Any]
     trackers: tuple[str, ...] = ()
-    jobs: int = 1
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
     for wrong in ("run", "parent", "parent_digest"):
         if wrong in settings:
             raise LehrError(f"the stage {name} sets {wrong}: write `from` and a stage or a path")
-    for option, kinds in (("trackers", ("train", "prune", "tune")), ("jobs", ("compare",))):
+    for option, kinds in (("trackers", ("train", "prune", "tune")), ("workers", ("study",))):
         if option in settings and kind not in kinds:
             raise LehrError(
                 f"the stage {name} sets {option}, which a stage of the kind {kind} does not have: leave it out"
@@ -135,14 +137,14 @@ def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
         if source is None:
             raise LehrError(f"the stage {name} has nothing to start from: put a train stage before it, or write `from`")
     trackers = settings.pop("trackers", ())
-    jobs = settings.pop("jobs", 1)
-    if type(jobs) is not int or jobs < 1:
-        raise LehrError(f"jobs is {jobs!r} in the stage {name}: give a whole number, at least 1")
+    workers = settings.pop("workers", 1)
+    if type(workers) is not int or workers < 1:
+        raise LehrError(f"workers is {workers!r} in the stage {name}: give a whole number, at least 1")
     if not isinstance(trackers, (str, list, tuple)):
         raise LehrError(f"trackers is {trackers!r} in the stage {name}: give a list, such as [tensorboard]")
     names = (trackers,) if isinstance(trackers, str) else tuple(map(str, trackers))
     check_trackers(names)
-    return Stage(kind, name, None if source is None else str(source), settings, names, jobs)
+    return Stage(kind, name, None if source is None else str(source), settings, names, workers)
 
 
 def _change(entries: Sequence[tuple[str, dict[str, Any]]], change: str) -> None:
@@ -163,6 +165,13 @@ def _change(entries: Sequence[tuple[str, dict[str, Any]]], change: str) -> None:
 def _check(stage: Stage, stages: Sequence[Stage]) -> None:
     """Validate the settings now, with stand-ins for what an earlier stage will give."""
     kind, defaults = KINDS[stage.kind]
+    if kind is Study:
+        try:
+            for run in plan(study_of(stage.values, stage.name)):
+                _check_names(run.settings.model_dump())
+        except LehrError as error:
+            raise LehrError(f"in the stage {stage.name}: {error}") from None
+        return
     values = defaults | stage.values
     fields = kind.model_fields
     if "parent" in fields and stage.kind != "train":
@@ -192,8 +201,6 @@ def _check_names(values: dict[str, Any]) -> None:
         scores[values["score"]]  # raises with the nearest name
     if values.get("method") not in (None, DENSE):
         methods[values["method"]]
-    for text in values.get("methods", ()):
-        parse_method(text)
 
 
 def run_recipe(
@@ -224,11 +231,10 @@ def _run(stage: Stage, recipe: Recipe, *, show: bool) -> dict[str, Any]:
         assert source is not None, "checked when the recipe was read"
         tuned = tune_settings(source, KINDS[stage.kind][1] | stage.values)
         return tune(tuned, out, resume=True, show=show, trackers=stage.trackers)
-    if stage.kind == "compare":
-        compared = validated(CompareSettings, KINDS["compare"][1] | stage.values)
-        rows, cells = compare(compared, out, jobs=stage.jobs, show=show)
-        publish(out, stage.name, rows, cells, compared.model_dump(), recipe.command)
-        return {"rows": [row.as_dict() for row in rows]}
+    if stage.kind == "study":
+        found = run_study(study_of(stage.values, stage.name), out, workers=Workers(stage.workers), show=show)
+        publish(found, out, recipe.command)
+        return {"rows": [row.as_dict() for row in found.rows]}
     values = {**stage.values, "run": str(source)}
     assert source is not None, "checked when the recipe was read"
     judged = validated(KINDS[stage.kind][0], values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lehr.recipes.compare import CompareSettings
+from lehr.study.compare import comparison
 
 # Every method of the library, toward the target as published and toward one that moves.
 METHODS = (
@@ -14,17 +14,16 @@ METHODS = (
     "temperature-annealing:target=moving",
 )
 
-DEMO = CompareSettings(
+DEMO = comparison(
+    METHODS,
     data="digits",
     model="lenet_300_100",
-    sparsities=(0.9, 0.98),
-    methods=METHODS,
-    seeds=(0, 1, 2),
+    sparsity=(0.9, 0.98),
+    seeds=3,
     epochs=20,
     tune_epochs=20,
     lr=0.1,
-    tune_lrs=(0.1,),
+    tune_lr=(0.1,),
     batch_size=64,
-    threads=1,
 )
 """LeNet-300-100 on scikit-learn's 1,797 scanned digits: trained, pruned by magnitude, tuned."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lehr import LehrError, Mask
-from lehr.recipes.recipe import read_recipe, run_recipe
+from lehr.study.recipe import read_recipe, run_recipe
 
 GOOD = """
 out: {out}
@@ -15,8 +15,7 @@ stages:
   - tune: {{from: train, sparsity: 0.9, method: gradual, epochs: 1, threads: 1}}
   - evaluate: {{split: validation}}
   - sensitivity: {{from: train, sparsities: [0.5], examples: 50}}
-  - compare: {{data: digits, model: lenet_300_100, sparsities: 0.5, methods: [one-shot, gradual], seeds: 1, epochs: 1,
-               tune_epochs: 1, threads: 1}}
+  - study: {{data: digits, model: lenet_300_100, sparsity: 0.5, method: [one-shot, gradual], epochs: 1, tune_epochs: 1}}
 """
 
 
@@ -30,22 +29,30 @@ def test_every_kind_of_stage_runs_and_a_second_start_trains_nothing(tmp_path):
     recipe = read_recipe(write(tmp_path, GOOD))
     told = []
     results = run_recipe(recipe, told=lambda name, result: told.append(name))
-    assert told == ["train", "cut", "tune", "evaluate", "sensitivity", "compare"]
+    assert told == ["train", "cut", "tune", "evaluate", "sensitivity", "study"]
     assert Mask.load(tmp_path / "out" / "tune" / "mask.safetensors").sparsity == pytest.approx(0.9, abs=1e-4)
     assert results["evaluate"]["run"] == str(tmp_path / "out" / "tune"), "the latest run, unless told otherwise"
     assert results["evaluate"]["accuracy"] == results["tune"]["validation"]["accuracy"]
     assert (tmp_path / "out" / "sensitivity" / "sensitivity.svg").is_file()
-    assert (tmp_path / "out" / "compare" / "report.html").is_file()
+    assert (tmp_path / "out" / "study" / "report.html").is_file()
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors") if "best" not in p.parts}
     assert run_recipe(recipe)["tune"] == results["tune"]
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
 
 
+def test_the_results_of_a_study_tell_the_command_that_made_them(tmp_path):
+    file = write(tmp_path, GOOD)
+    recipe = read_recipe(file, tmp_path / "o", ["study.sparsity=0.6"])
+    assert recipe.command == (
+        "lehr", "run", str(file), "--set", "study.sparsity=0.6", "--out", str(tmp_path / "o")
+    )  # fmt: skip
+
+
 def test_changes_from_the_command_line(tmp_path):
-    recipe = read_recipe(write(tmp_path, GOOD), tmp_path / "other", ["tune.epochs=3", "compare.methods=one-shot"])
+    recipe = read_recipe(write(tmp_path, GOOD), tmp_path / "other", ["tune.epochs=3", "study.method=one-shot"])
     assert recipe.out == tmp_path / "other"
-    changed = read_recipe(write(tmp_path, GOOD), None, ["sensitivity.from=cut", "compare.jobs=2"])
-    assert [(s.source, s.jobs) for s in changed.stages if s.name in ("sensitivity", "compare")] == [
+    changed = read_recipe(write(tmp_path, GOOD), None, ["sensitivity.from=cut", "study.workers=2"])
+    assert [(s.source, s.workers) for s in changed.stages if s.name in ("sensitivity", "study")] == [
         ("cut", 1),
         (None, 2),
     ]
@@ -80,16 +87,17 @@ def test_every_setting_of_a_run_can_be_set(tmp_path):
         ("stages: [{tune: {sparsity: 0.5}}]", "the stage tune has nothing to start from"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 95}}]", "sparsity is 95"),
         ("stages: [{train: {data: d, model: m}}, {train: {data: d, model: m}}]", "two stages are called 'train'"),
-        ("stages: [{compare: {data: d, model: m, jobs: 0}}]", "jobs is 0"),
+        ("stages: [{study: {data: d, model: m, workers: 0}}]", "workers is 0"),
         ("stages: [{train: {data: digit, model: lenet5}}]", "in the stage train: there is no data set 'digit'"),
         ("stages: [{train: {data: digits, model: lenet_5}}]", "in the stage train: there is no model 'lenet_5'"),
         ("stages: [{train: {data: digits, model: no.py:f}}]", "there is no file no.py"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, method: gradua}}]", "did you mean 'gradual'"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, from: trian}}]", "which is no stage and no path"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {granularity: 2:4}}]", "write it in quotes"),
-        ("stages: [{compare: {data: digits, model: lenet5, methods: [gradul]}}]", "did you mean 'gradual'"),
+        ("stages: [{study: {data: digits, model: lenet5, sparsity: 0.5, method: [gradul]}}]", "did you mean 'gradual'"),
+        ("stages: [{study: {data: digits, model: lenet5, sparsty: 0.5}}]", "in the stage study: there is no setting of a study"),
         ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {run: elsewhere}}]", "sets run: write `from`"),
-        ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {jobs: 2}}]", "sets jobs, which a stage of the kind"),
+        ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {workers: 2}}]", "sets workers, which a stage of the kind"),
         ("stages: [{train: {data: digits, model: lenet5, trackers: 5}}]", "trackers is 5"),
         ("stages: [{train: {data: digits, model: lenet5, trackers: tensorbord}}]", "did you mean 'tensorboard'"),
         ("stages: [{train: {name: ../up, data: digits, model: lenet5}}]", "give it a plain `name`"),

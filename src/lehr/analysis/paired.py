@@ -1,0 +1,71 @@
+"""Is one better than the other? Differences of pairs with their confidence interval, and mean ranks."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import rankdata, t
+
+from lehr.base.errors import require
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of n differences and its confidence interval; the interval of a single one is unknown (NaN)."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0.
+
+        >>> Difference(1.0, 0.5, 1.5, 3).clear, Difference(1.0, math.nan, math.nan, 1).clear
+        (True, False)
+        """
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """``mean(d) ± t(1 - (1 - confidence) / 2, n - 1) sd(d) / sqrt(n)`` of ``d = first - second`` (Student 1908).
+
+    Args:
+        first, second: scores of two methods, pair by pair (the same seeds), of any unit.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        LehrError: the two are not of one length, or empty.
+
+    >>> d = paired_difference([2.0, 3.0, 5.0], [1.0, 2.0, 3.0])
+    >>> round(d.mean, 4), round(d.low, 4), round(d.high, 4), d.n
+    (1.3333, -0.1009, 2.7676, 3)
+    """
+    require(len(first) == len(second) > 0, f"{len(first)} and {len(second)} scores make no pairs: give one a seed")
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    n, mean = len(differences), statistics.fmean(differences)
+    if n == 1:
+        return Difference(mean, math.nan, math.nan, 1)
+    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    return Difference(mean, mean - half, mean + half, n)
+
+
+def mean_ranks(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean rank of each name over blocks (the same seed and sparsity), 1 for the highest; ties share theirs.
+
+    Only names that every block has are ranked (Friedman 1937).
+
+    >>> mean_ranks([{"a": 3.0, "b": 1.0}, {"a": 2.0, "b": 2.0}])
+    {'a': 1.25, 'b': 1.75}
+    """
+    names = [name for name in (blocks[0] if blocks else {}) if all(name in block for block in blocks)]
+    if not names:
+        return {}
+    ranks = [rankdata([-block[name] for name in names]) for block in blocks]
+    return {name: float(statistics.fmean(rank[i] for rank in ranks)) for i, name in enumerate(names)}

@@ -1,0 +1,56 @@
+"""What cannot work is refused before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lehr.base.errors import LehrError
+from lehr.data import Dataset
+from lehr.masks import Mask, select
+from lehr.recipes.parent import DATA, load_data
+from lehr.recipes.train import fresh_model
+from lehr.recipes.tune import DENSE, SELECTION, annealing_steps, build_method
+from lehr.runs import Settings, TuneSettings
+from lehr.scores import scores
+from lehr.study.plan import Run, Study
+from lehr.training.averaging import check_average, check_batch_norm
+from lehr.training.loop import steps_per_epoch, total_steps
+
+
+def check(study: Study, runs: Sequence[Run]) -> None:
+    """Raise where a run of the study could not begin: data, network, mask, method, lengths.
+
+    Masks are chosen on weights as they are initialised, so what the shapes refuse is refused now; what only the trained
+    weights refuse (a layer that would be empty) is recorded when it happens.
+    """
+    seen: set[str] = set()
+    opened: dict[str, tuple[Dataset, torch.nn.Module]] = {}
+    for run in runs:
+        settings = run.settings
+        key = settings.model_dump_json(exclude={"seed", "parent", "parent_digest", "lr"})
+        if key in seen:
+            continue
+        seen.add(key)
+        place = settings.model_dump_json(include=set(DATA))
+        if place not in opened:
+            data = load_data(settings)
+            opened[place] = (data, fresh_model(settings.model, data, 0))
+        _check(settings, *opened[place])
+
+
+def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
+    check_batch_norm(settings.bn_batches, model, settings.model)
+    total = total_steps(settings, data)
+    length = 0
+    if isinstance(settings, TuneSettings) and settings.method != DENSE:
+        steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
+        scores[settings.score]  # raises with the nearest name
+        select(
+            model, settings.sparsity, allow_empty_layers=True, **{name: getattr(settings, name) for name in SELECTION}
+        )
+        length = build_method(settings, Mask({"weight": torch.tensor([True, False])}), steps).steps
+    elif settings.schedule == "allr":
+        raise LehrError("schedule is 'allr', which goes by what a cut takes away, and nothing is cut here: use 'llr'")
+    check_average(settings.average, total, length)

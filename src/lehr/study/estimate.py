@@ -1,0 +1,114 @@
+"""What a study will cost in time and disk, from a few training steps of each network on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from lehr.data import Batches, Dataset
+from lehr.recipes.parent import DATA, load_data
+from lehr.recipes.train import fresh_model
+from lehr.runs import Settings
+from lehr.study.plan import Run
+from lehr.training import evaluate
+from lehr.training.loop import steps_per_epoch
+from lehr.training.losses import task_loss
+from lehr.training.optimizers import make_optimizer
+from lehr.training.precision import choose_precision
+
+STEPS = 4  # timed, after one that is not
+EXAMPLES = 500  # judged, to time that
+MASK = 1 / 8  # bytes of a packed mask for each weight
+LINE, REST = 300, 4000  # bytes of the metrics of an epoch, and of the other files
+ALIKE = (*DATA, "batch_size", "precision", "threads", "optimizer")  # runs that share these take the same time
+SLOWER = 1.05  # a step of annealing against a dense one
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """So many runs, the seconds of one worker that they need, and the bytes that they leave."""
+
+    runs: int
+    seconds: float
+    bytes: int
+
+    def told(self, workers: int = 1) -> str:
+        """In words.
+
+        >>> Estimate(12, 5400.0, 3 * 10**8).told(2)
+        '12 runs: about 45 min with 2 workers, 300 MB'
+        """
+        seconds = self.seconds / workers
+        if seconds < 90:
+            duration = f"{seconds:.0f} s"
+        elif seconds < 2 * 3600:
+            duration = f"{seconds / 60:.0f} min"
+        else:
+            duration = f"{seconds / 3600:.1f} h"
+        size = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e9 else f"{self.bytes / 1e6:.0f} MB"
+        with_workers = f" with {workers} workers" if workers > 1 else ""
+        return f"{self.runs} run{'s' if self.runs != 1 else ''}: about {duration}{with_workers}, {size}"
+
+
+def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tune") -> Estimate:
+    """Time a few steps of every network at its batch size, precision and threads, and add up.
+
+    Args:
+        runs: those that are still to be done.
+        keep_weights: whether finished networks of `kind` stay on disk.
+        kind: the kind of run that the study is about.
+    """
+    seconds, size = 0.0, 0.0
+    timed: dict[str, _Cost] = {}
+    before = torch.get_num_threads(), torch.get_rng_state()
+    try:
+        for run in runs:
+            settings = run.settings
+            key = settings.model_dump_json(include=set(ALIKE))
+            if key not in timed:
+                timed[key] = _timed(settings, load_data(settings))
+            cost = timed[key]
+            seconds += settings.epochs * (cost.steps * cost.step * SLOWER + cost.judged)
+            if keep_weights or run.kind != kind:
+                size += cost.parameters * (4 + MASK) + LINE * settings.epochs + REST
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_rng_state(before[1])
+    return Estimate(len(runs), seconds, int(size))
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds of a training step, and of a look at the validation set; steps in an epoch; parameters."""
+
+    step: float
+    judged: float
+    steps: int
+    parameters: int
+
+
+def _timed(settings: Settings, data: Dataset) -> _Cost:
+    torch.set_num_threads(settings.threads)
+    model = fresh_model(settings.model, data, 0)
+    optimizer = make_optimizer(settings.optimizer, model, 1e-6, settings.momentum, settings.weight_decay)
+    bf16 = choose_precision(settings.precision, model) == "bf16"
+    times = []
+    for inputs, targets in islice(Batches(data, settings.batch_size, 0).epoch(0), STEPS + 1):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = task_loss(model(inputs), targets)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - started)
+    few = data.validation.take(torch.arange(min(EXAMPLES, len(data.validation))))
+    started = time.perf_counter()
+    evaluate(model, few, data)
+    judged = (time.perf_counter() - started) * len(data.validation) / len(few)
+    weights = sum(p.numel() for p in model.parameters())
+    return _Cost(statistics.median(times[1:] or times), judged, steps_per_epoch(settings, data), weights)

@@ -1,0 +1,116 @@
+"""One run of a study, done, continued or recorded as failed; and all of them in this process."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lehr.base.errors import Busy, CannotWrite, Diverged, Interrupted, LehrError
+from lehr.base.files import read_json, write_json
+from lehr.runs import RunFolder
+from lehr.study.kinds import kinds
+from lehr.study.plan import Run
+
+PATIENCE = 0.5  # seconds between looks at a run that another process does
+FAILURE = "failure.json"  # why a run could not be done; it is tried again at the next start
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, its folder, and that of the run it starts from."""
+
+    run: Run
+    path: Path
+    parent: Path | None
+
+    @classmethod
+    def of(cls, run: Run, out: Path, runs: dict[str, Run]) -> Job:
+        """The job of a run of a study in `out`."""
+        parent = None if run.parent is None else runs[run.parent].path(out)
+        return cls(run, run.path(out), parent)
+
+
+@dataclass(frozen=True)
+class State:
+    """What has become of a run: ``done``, ``failed`` (and why), ``busy`` elsewhere, or ``open``."""
+
+    status: str
+    reason: str = ""
+
+
+def state_of(path: Path) -> State:
+    """What a run folder says."""
+    folder = RunFolder(path)
+    if folder.done:
+        result = folder.result()
+        return State("failed", result["failed"]) if "failed" in result else State("done")
+    failure = path / FAILURE
+    if failure.is_file():
+        return State("failed", str(read_json(failure).get("reason", "")))
+    return State("open")
+
+
+def do(job: Job) -> State:
+    """Do a run that is not done, or go on with it.
+
+    A run that diverges has that as its result; any other failure is recorded beside it, with the
+    traceback, and is tried again when the study is started again.
+
+    Raises:
+        Interrupted: asked to stop; the state is saved.
+        CannotWrite: the disk is full, say; other runs would fare no better.
+    """
+    folder = RunFolder(job.path)
+    if folder.done:
+        return state_of(job.path)
+    if job.parent is not None:
+        before = state_of(job.parent)
+        if before.status == "failed":
+            return _failed(job, f"the run that it starts from failed: {before.reason}", "")
+        if before.status == "open":
+            return State("busy")  # another process trains it
+    if folder.busy:
+        return State("busy")
+    (job.path / FAILURE).unlink(missing_ok=True)
+    try:
+        kinds[job.run.kind].run(job.run.settings, job.path, job.parent)
+    except Busy:
+        return State("busy")
+    except (Interrupted, CannotWrite):
+        raise
+    except Diverged as error:
+        folder.fail(str(error))
+        return State("failed", str(error))
+    except LehrError as error:
+        return _failed(job, str(error), "")
+    except (Exception, MemoryError) as error:  # a user's network or data may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        return _failed(job, reason, traceback.format_exc())
+    return State("done")
+
+
+def _failed(job: Job, reason: str, trace: str) -> State:
+    write_json(job.path / FAILURE, {"reason": reason, "traceback": trace.splitlines()})
+    return State("failed", reason)
+
+
+def do_all(jobs: Sequence[Job], told: Callable[[Job, State], None]) -> None:
+    """Do the jobs in order in this process, leaving those that another process does to it, and wait for those.
+
+    `told` hears of each as it ends. Raises as `do`.
+    """
+    waiting = list(jobs)
+    while waiting:
+        busy = []
+        for job in waiting:
+            state = do(job)
+            if state.status == "busy":
+                busy.append(job)
+            else:
+                told(job, state)
+        waiting = busy
+        if busy:
+            time.sleep(PATIENCE)

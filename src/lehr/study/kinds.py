@@ -1,0 +1,141 @@
+"""What a study can run many of; a new kind of run is one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from lehr.base.errors import unknown
+from lehr.base.registry import Registry
+from lehr.recipes.parent import INHERITED
+from lehr.recipes.train import train
+from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
+from lehr.runs import Settings, TrainSettings, TuneSettings, validated
+from lehr.sparsify.method import methods
+
+# What a run has in common with the run that it starts from, by the same name in a study file.
+SHARED = (*INHERITED, "seed", "threads")
+FILLED = ("parent", "parent_digest", "parent_epochs")  # by the run that one starts from, not by the file
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of run.
+
+    Args:
+        name: in study files, and with an underscore the prefix of its own settings (``tune_lr``).
+        settings: the class of its settings.
+        run: does the run in a folder, or goes on with it, given validated settings and the parent's folder.
+        parent: the kind of run that it starts from; None for one that starts from nothing.
+        defaults: settings where the file has none.
+        read: turns values of the file into settings (a method written with its options, say).
+        title: a short readable text for folder names.
+    """
+
+    name: str
+    settings: type[Settings]
+    run: Callable[[Settings, Path, Path | None], None]
+    parent: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    title: Callable[[Settings], str] = lambda settings: type(settings).__name__
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of its settings that a file may set."""
+        return tuple(name for name in self.settings.model_fields if name not in FILLED)
+
+
+kinds: Registry[Kind] = Registry("kind of run")
+"""Every kind of run by name."""
+
+
+def lineage(kind: Kind) -> list[Kind]:
+    """The kind and those it starts from, the first one last."""
+    return [kind] if kind.parent is None else [kind, *lineage(kinds[kind.parent])]
+
+
+def divided(kind: Kind, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of a run and of those it starts from, out of the flat settings of a study file.
+
+    ``tune_lr`` is the rate of a tuning run and ``lr`` that of its parent; a name that only one of
+    them has needs no prefix; data, network, batch, optimizer, seed and threads go to all of them.
+
+    >>> tuned, dense = divided(kinds["tune"], {"seed": 1, "lr": 0.1, "tune_lr": 0.2, "sparsity": 0.9})
+    >>> tuned["lr"], tuned["sparsity"], tuned["seed"], dense["lr"], dense["seed"], "sparsity" in dense
+    (0.2, 0.9, 1, 0.1, 1, False)
+    """
+    line = lineage(kind)
+    parts: list[dict[str, Any]] = [dict(one.defaults) for one in line]
+    prefixed: list[tuple[int, str, Any]] = []
+    for name, value in values.items():
+        own = [i for i, one in enumerate(line) if name.startswith(f"{one.name}_") and _rest(one, name) in one.own]
+        if own:
+            prefixed.append((own[0], _rest(line[own[0]], name), value))
+            continue
+        holders = [i for i, one in enumerate(line) if name in one.own]
+        if not holders:
+            raise unknown("setting of a study", name, _names(line))
+        everywhere = name in SHARED
+        chosen = holders if everywhere else [i for i in holders if name in EARLIEST][-1:] or holders[:1]
+        for i in chosen:
+            parts[i][name] = value
+    for i, name, value in prefixed:  # over what is shared
+        parts[i][name] = value
+    return [one.read(part) for one, part in zip(line, parts, strict=True)]
+
+
+CHOICE = ("sparsity", *SELECTION)  # what a network that is left dense has none of
+
+# Settings that several kinds have and that without a prefix are those of the run that comes first.
+EARLIEST = ("epochs", "lr", "schedule", "accumulate")
+
+
+def _rest(kind: Kind, name: str) -> str:
+    return name[len(kind.name) + 1 :]
+
+
+def _names(line: list[Kind]) -> list[str]:
+    prefixed = [f"{one.name}_{name}" for one in line for name in ("epochs", "lr", "schedule") if one.parent]
+    return [*{name for one in line for name in one.own}, *prefixed]
+
+
+def _train(settings: Settings, path: Path, parent: Path | None) -> None:
+    assert isinstance(settings, TrainSettings), "its own class"
+    train(settings, path, resume=True)
+
+
+def _tune(settings: Settings, path: Path, parent: Path | None) -> None:
+    assert parent is not None, "a tuning run has one"
+    tune(tune_settings(parent, settings.model_dump(exclude=set(FILLED))), path, resume=True)
+
+
+def _method(values: dict[str, Any]) -> dict[str, Any]:
+    """A method written with its options, apart; without the axes of a grid that the method has no use for."""
+    name, options = parse_method(str(values["method"]))
+    foreign = set(CHOICE) if name == DENSE else set()
+    accepted = set() if name == DENSE else set(signature(methods[name]).parameters)
+    foreign |= {setting for parameter, setting in METHOD_SETTINGS.items() if parameter not in accepted} - {"scope"}
+    if "steps" not in accepted:
+        foreign.add("anneal")
+    return {key: value for key, value in values.items() if key not in foreign} | {"method": name} | options
+
+
+def _tuned(settings: Settings) -> str:
+    assert isinstance(settings, TuneSettings), "its own class"
+    return settings.method if settings.method == DENSE else f"{settings.method}-{settings.sparsity:g}"
+
+
+kinds.add("train", Kind("train", TrainSettings, _train, defaults={"epochs": 20}, title=lambda settings: "dense"))
+kinds.add(
+    "tune", Kind("tune", TuneSettings, _tune, "train", {"epochs": 20, "method": "one-shot"}, _method, _tuned)
+)  # fmt: skip
+
+
+def settings_of(kind: Kind, values: Mapping[str, Any], parent: str) -> Settings:
+    """Validated settings of a run whose parent is not trained yet, and goes by its name in the study."""
+    given = {"parent": "", "parent_digest": parent} if kind.parent else {}
+    return validated(kind.settings, {**values, **given})

@@ -1,0 +1,59 @@
+"""What a study leaves behind: table, report, and the best sparse network as files."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from lehr.base.files import write_beside, write_json, write_text
+from lehr.report.html import write_report
+from lehr.report.plots import accuracy_plot
+from lehr.report.summary import Cell, Row, cells_of_row, quality
+from lehr.report.table import markdown_table
+from lehr.study.run import Findings
+
+
+def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str]:
+    """Write ``table.md``, ``accuracy.svg``, ``report.html`` and ``best/`` beside the results; return the paths by name.
+
+    ``best/`` holds the network that validation prefers at the highest sparsity, with its mask.
+    """
+    write_text(out / "table.md", markdown_table(found.rows))
+    panels = list(dict.fromkeys(row.panel for row in found.rows))
+    for i, panel in enumerate(panels):
+        name = "accuracy.svg" if len(panels) == 1 else f"accuracy-{i + 1}.svg"
+        write_text(out / name, accuracy_plot([row for row in found.rows if row.panel == panel]))
+    files = {
+        "table": str(out / "table.md"),
+        "report": str(write_report(out / "report.html", found.page(shlex.join(command)))),
+        "results": str(out / "results.parquet"),
+    }
+    best = best_cell(found.rows, found.cells)
+    if best is not None:
+        for name in ("model.safetensors", "mask.safetensors"):
+            source = Path(best.path) / name
+            write_beside(out / "best" / name, lambda beside, source=source: shutil.copyfile(source, beside))  # type: ignore[misc]
+        write_json(
+            out / "best" / "origin.json",
+            {"method": best.label, "sparsity": best.sparsity, "lr": best.lr, "seed": best.seed, "result": best.result},
+        )
+        files["network"] = str(out / "best" / "model.safetensors")
+    return files
+
+
+def best_cell(rows: Sequence[Row], cells: Sequence[Cell]) -> Cell | None:
+    """At the highest sparsity, the run that validation prefers in the row that it prefers; None if no network is left."""
+    top = max((row.sparsity for row in rows), default=0.0)
+    candidates: list[tuple[float, list[Cell]]] = []
+    for row in rows:
+        own = cells_of_row(cells, row)
+        kept = [c for c in own if (Path(c.path) / "mask.safetensors").is_file()]
+        if row.sparsity == top and top > 0 and kept:
+            candidates.append((fmean(quality(c.result) for c in own), kept))
+    if not candidates:
+        return None
+    _, cells_of_best = max(candidates, key=lambda pair: pair[0])
+    return max(cells_of_best, key=lambda c: (quality(c.result), -c.result["validation"]["nll"]))

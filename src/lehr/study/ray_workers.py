@@ -1,0 +1,137 @@
+"""The same on Ray: several workers on this machine, several machines, shares of GPUs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lehr.base.errors import CannotWrite, Interrupted, LehrError
+from lehr.study.execute import Job, State, do, state_of
+from lehr.training.interrupt import stop_on_signal
+
+GLANCE = 0.2  # seconds between looks at what else has happened
+RETRIES = 5  # of a run whose worker died
+OBJECTS = 100 * 2**20  # bytes of Ray's object store: our jobs and their ends are small
+
+
+def do_all_on_ray(
+    jobs: Sequence[Job],
+    told: Callable[[Job, State], None],
+    *,
+    workers: int = 2,
+    address: str | None = None,
+    gpus: float = 0.0,
+) -> None:
+    """Do the jobs on Ray, each after the one that it starts from; a worker that dies has its run taken up by another.
+
+    Args:
+        jobs: what is to be done; their folders must be the same for all machines.
+        told: hears of each as it ends.
+        workers: runs at a time on this machine, without an address.
+        address: of a Ray cluster (``auto``, or ``host:port``); each run then asks for as many CPUs as it has threads.
+        gpus: share of a GPU for each run.
+
+    Raises:
+        LehrError: Ray is not installed, or the cluster cannot be reached.
+        Interrupted, CannotWrite: as `lehr.study.execute.do`.
+    """
+    with _ray(workers, address) as ray, stop_on_signal() as request:
+        remote = ray.remote(max_retries=RETRIES, num_gpus=gpus)(_work)
+        parents: dict[object, Any] = {}
+        pending: dict[Any, Job] = {}
+
+        def submit(job: Job) -> None:
+            cpus = job.run.settings.threads if address else 1
+            before = None if job.parent is None else parents.get(job.parent)
+            reference = remote.options(num_cpus=cpus, name=job.run.folder).remote(job, before)
+            pending[reference] = job
+            parents[job.path] = reference
+
+        for job in jobs:
+            submit(job)
+        while pending:
+            ended, _ = ray.wait(list(pending), num_returns=1, timeout=GLANCE)
+            if request:
+                _stop(ray, list(pending))
+                raise Interrupted("stopped; every run has saved its state: start the same command again to go on")
+            for reference in ended:
+                job = pending.pop(reference)
+                state = _result(ray, reference, job)
+                if state.status == "busy":
+                    time.sleep(GLANCE)
+                    submit(job)
+                else:
+                    _check_shared(job, state)
+                    told(job, state)
+
+
+def _work(job: Job, before: object) -> tuple[str, str]:
+    """In a worker; `before` is only there so that Ray waits for the parent. What is raised would lose its class."""
+    os.environ.pop("WORLD_SIZE", None)  # a run is one process
+    try:
+        state = do(job)
+    except Interrupted as error:
+        return "interrupted", str(error)
+    except CannotWrite as error:
+        return "full", str(error)
+    return state.status, state.reason
+
+
+def _result(ray: Any, reference: Any, job: Job) -> State:
+    try:
+        status, reason = ray.get(reference)
+    except ray.exceptions.WorkerCrashedError:
+        return State("failed", f"its worker died {RETRIES + 1} times: memory may have run out, use fewer --workers")
+    except ray.exceptions.OutOfMemoryError:
+        return State("failed", "memory ran out: use fewer --workers")
+    except ray.exceptions.RayError as error:
+        raise LehrError(f"Ray could not do {job.run.folder} ({' '.join(str(error).split())[:300]})") from None
+    if status == "full":
+        raise CannotWrite(reason)
+    if status == "interrupted":
+        raise Interrupted(reason)
+    return State(status, reason)
+
+
+def _check_shared(job: Job, state: State) -> None:
+    if state.status == "done" and state_of(job.path).status != "done":
+        raise LehrError(
+            f"a worker has done {job.path}, which is not to be seen here: give --out a folder that all machines share"
+        )
+
+
+def _stop(ray: Any, references: list[Any]) -> None:
+    """Tell every run to save, and wait until they have."""
+    for reference in references:
+        ray.cancel(reference, force=False, recursive=False)
+    ray.wait(references, num_returns=len(references), timeout=60)
+
+
+@contextmanager
+def _ray(workers: int, address: str | None) -> Iterator[Any]:
+    try:
+        import ray
+    except ImportError:
+        raise LehrError("more workers are Ray's work, which is not installed: pip install 'lehr[study]'") from None
+    own = not ray.is_initialized()
+    if own:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        here: dict[str, Any] = (
+            {} if address else {"num_cpus": workers, "object_store_memory": OBJECTS, "include_dashboard": False}
+        )
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise LehrError(
+                f"Ray cannot be reached at {address or 'this machine'} ({reason}): give its --address"
+            ) from None
+    try:
+        yield ray
+    finally:
+        if own:
+            ray.shutdown()

@@ -1,0 +1,138 @@
+"""What a study has found: one row of ``results.parquet`` for each run, enough to make every table and plot again.
+
+A row holds the run's name, its settings, its scores, its epochs and where it was measured. A folder
+with this file and nothing else counts: its runs are done and are not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lehr.base.errors import LehrError
+from lehr.base.files import read_json, write_beside
+from lehr.report.environment import environment
+from lehr.report.summary import Cell
+from lehr.runs import RunFolder
+from lehr.runs.folder import is_result
+from lehr.study.execute import state_of
+from lehr.study.plan import PARENT, Run
+
+FILE = "results.parquet"
+Record = dict[str, Any]
+# Columns that are JSON because their values have no one type.
+PACKED = ("settings", "result", "metrics", "environment")
+
+
+def record_of(run: Run, path: Path, where: Mapping[str, str]) -> Record | None:
+    """The row of a run whose folder says that it has ended; None for one that has not."""
+    state = state_of(path)
+    if state.status == "open":
+        return None
+    folder = RunFolder(path)
+    result: dict[str, Any] = folder.result() if folder.done else {"failed": state.reason}
+    seconds = float(read_json(folder.timing_file)["seconds"]) if folder.timing_file.is_file() else math.nan
+    settings = run.settings.model_dump(mode="json")
+    for name in ("parent", "parent_digest"):
+        settings.pop(name, None)
+    scores = {
+        f"{part}_{name}": result[part][name]
+        for part in ("validation", "test")
+        if part in result
+        for name in ("accuracy", "nll", "bits_per_character")
+        if name in result[part]
+    }
+    return {
+        "name": run.name,
+        "kind": run.kind,
+        "parent": run.parent,
+        "folder": run.folder,
+        "status": state.status,
+        "final": folder.done,
+        **scores,
+        "nonzeros": result.get("nonzeros"),
+        "seconds": None if math.isnan(seconds) else seconds,
+        "settings": settings,
+        "result": result,
+        "metrics": folder.metrics(),
+        "environment": dict(where),
+    }
+
+
+def gather(runs: Sequence[Run], out: Path, former: Mapping[str, Record]) -> dict[str, Record]:
+    """The rows of all runs that have ended, from their folders, or from the file where there is no folder."""
+    where = environment()
+    found = dict(former)
+    for run in runs:
+        record = record_of(run, run.path(out), found[run.name]["environment"] if run.name in found else where)
+        if record is not None:
+            found[run.name] = record
+    return found
+
+
+def write_results(out: Path, records: Iterable[Record]) -> Path:
+    """Write the file, beside and renamed; its rows in the order given."""
+    rows = [{k: json.dumps(v, sort_keys=True) if k in PACKED else v for k, v in r.items()} for r in records]
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+    return write_beside(out / FILE, lambda beside: pq.write_table(table, beside, compression="zstd"))
+
+
+def read_results(out: Path) -> dict[str, Record]:
+    """The rows of the file by name; none where there is no file.
+
+    Raises:
+        LehrError: the file is damaged, or not one of ours.
+    """
+    path = out / FILE
+    if not path.is_file():
+        return {}
+    try:
+        rows = pq.read_table(path).to_pylist()
+        records = [{k: json.loads(v) if k in PACKED else v for k, v in row.items()} for row in rows]
+        if not all(is_result(r["result"]) and isinstance(r["metrics"], list) for r in records):
+            raise ValueError("a row has not the values of a result")
+        return {str(r["name"]): r for r in records}
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise LehrError(f"{path} is damaged ({reason}): delete it, and start the study again to make it anew") from None
+
+
+def cells_of(runs: Sequence[Run], records: Mapping[str, Record], out: Path) -> list[Cell]:
+    """The runs that have ended, with their places in the tables; a parent is in every panel of its children."""
+    panels: dict[str, dict[str, None]] = {}
+    for run in runs:
+        if run.parent is not None:
+            panels.setdefault(run.parent, {})[run.panel] = None
+    cells = []
+    for run in runs:
+        if run.name not in records:
+            continue
+        record = records[run.name]
+        places = panels.get(run.name, {run.panel: None})
+        cells += [_cell(run, record, panel, out, parent=run.name in panels) for panel in places]
+    return cells
+
+
+def _cell(run: Run, record: Record, panel: str, out: Path, *, parent: bool) -> Cell:
+    settings = run.settings.model_dump(mode="json", exclude={"parent", "parent_digest"})
+    return Cell(
+        label=run.label or PARENT if parent else run.label,
+        sparsity=run.sparsity,
+        lr=run.settings.lr,
+        seed=run.seed,
+        path=str(run.path(out)),
+        result=record["result"],
+        metrics=record["metrics"],
+        seconds=math.nan if record["seconds"] is None else float(record["seconds"]),
+        panel=panel,
+        choice=", ".join(f"{k.removeprefix('tune_')}={v}" for k, v in run.choice if k not in ("lr", "tune_lr")),
+        replicate=run.settings.seed,
+        settings=settings,
+    )

@@ -1,0 +1,214 @@
+"""`study run`: everything that is missing of a study, and its results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lehr.base.errors import LehrError, require
+from lehr.base.files import read_json, write_json
+from lehr.report.html import Page
+from lehr.report.summary import Cell, Row, best_choice, summarise
+from lehr.runs import validated
+from lehr.runs.folder import holds_something
+from lehr.study.check import check
+from lehr.study.estimate import Estimate, estimate
+from lehr.study.execute import Job, State, do_all
+from lehr.study.plan import Run, Study, plan
+from lehr.study.ray_workers import do_all_on_ray
+from lehr.study.results import FILE, Record, cells_of, gather, read_results, write_results
+from lehr.training.progress import bar
+
+STUDY = "study.json"
+SAVED = 20.0  # seconds between looks at all folders while runs end
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the runs: this process, or so many workers of Ray here, or a cluster."""
+
+    count: int = 1
+    address: str | None = None
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, f"workers is {self.count}: give at least 1")
+        require(self.gpus >= 0, f"gpus-per-run is {self.gpus:g}: give a share, such as 0.25, or a number of GPUs")
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether Ray is asked."""
+        return self.count > 1 or self.address is not None or self.gpus > 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study, its runs in order, those that have ended, and the rows that they make."""
+
+    study: Study
+    runs: list[Run]
+    cells: list[Cell]
+    rows: list[Row]
+
+    environment: dict[str, str]
+
+    def page(self, command: str) -> Page:
+        """What a report shows of it."""
+        return Page(
+            self.study.title, self.rows, self.cells, self.study.model_dump(mode="json"), self.environment, command,
+            self.study.against, self.study.choose_seeds, len(self.runs), self.failures,
+        )  # fmt: skip
+
+    def confirming(self) -> list[Row]:
+        """The rows over the seeds that chose nothing."""
+        return summarise(self.cells, self.study.choose_seeds, against=self.study.against, confirming=True)
+
+    @property
+    def failures(self) -> list[Cell]:
+        """The runs without scores."""
+        return [cell for cell in self.cells if cell.failed]
+
+
+def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), show: bool = False) -> Findings:
+    """Run what is missing of the study, and give all of it.
+
+    Each row's choice (its learning rate, usually) is made by validation on the seeds that choose; the other
+    seeds are then run at what was chosen. The test set chooses nothing. Runs that are done are kept, those
+    that were stopped go on, those that failed are recorded and the others run. The same folder may be given to
+    several of these at once, which then share the work.
+
+    Raises:
+        LehrError: a setting is wrong, or the folder holds something else.
+        Interrupted, CannotWrite: asked to stop, or the disk is full: start again to go on.
+    """
+    out = Path(out).absolute()
+    runs = plan(study)
+    check(study, runs)
+    begin(study, out)
+    records = gather(runs, out, read_results(out))
+    board = _Board(study, runs, out, records)
+    first = [run for run in runs if study.choose_seeds is None or run.seed in study.choose_seeds]
+    board.do(first, "runs", workers, show=show)
+    rest = chosen_only([run for run in runs if run not in first], cells_of(first, board.records, out))
+    if rest:
+        board.do(rest, "other seeds", workers, show=show)
+    board.save()
+    return _found(study, [*first, *rest], board.records, out)
+
+
+def missing(study: Study, out: Path) -> tuple[list[Run], Estimate]:
+    """The runs of a study that are not done, checked to be possible, and what they will cost."""
+    runs = plan(study)
+    check(study, runs)
+    records = gather(runs, out.absolute(), read_results(out))
+    todo = [run for run in runs if run.name not in records or not records[run.name]["final"]]
+    return todo, estimate(todo, keep_weights=study.keep_weights, kind=study.kind)
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a study has been run here."""
+    return (folder / STUDY).is_file()
+
+
+def read_study_folder(out: Path) -> Findings:
+    """What has been found so far in a study's folder; its description and its file of results alone will do."""
+    if not is_study(out):
+        raise LehrError(f"there is no study in {out}: give the folder that `lehr study run` had as --out")
+    study = validated(Study, read_json(out / STUDY))
+    runs = plan(study)
+    return _found(study, runs, gather(runs, out, read_results(out)), out)
+
+
+def begin(study: Study, out: Path) -> None:
+    """Write down what the folder is for; one that holds something else is refused."""
+    if out.exists() and not out.is_dir():
+        raise LehrError(f"{out} is a file: give a folder for the study")
+    known = (out / STUDY).is_file() or (out / FILE).is_file()
+    if holds_something(out) and not known:
+        raise LehrError(f"{out} holds something else than a study: give an empty or a new folder")
+    write_json(out / STUDY, study.model_dump(mode="json"))
+
+
+def chosen_only(runs: Sequence[Run], cells: Sequence[Cell]) -> list[Run]:
+    """The runs at what validation has chosen for their rows, and what those start from."""
+    choices: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
+    for cell in cells:
+        choices.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
+    best = {row: best_choice(groups) for row, groups in choices.items()}
+    parents = {run.parent for run in runs}
+    kept = [
+        run
+        for run in runs
+        if run.name not in parents and (run.row not in best or _choice(run) == best[run.row])
+    ]  # fmt: skip
+    needed = {run.parent for run in kept}
+    return [run for run in runs if run in kept or run.name in needed]
+
+
+def _choice(run: Run) -> tuple[float, str]:
+    cell = cells_of([run], {run.name: {"result": {}, "metrics": [], "seconds": None}}, Path())[0]
+    return (cell.lr, cell.choice)
+
+
+def _found(study: Study, runs: list[Run], records: dict[str, Record], out: Path) -> Findings:
+    cells = cells_of(runs, records, out)
+    rows = summarise(cells, study.choose_seeds, against=study.against)
+    where = [records[run.name]["environment"] for run in runs if run.name in records]
+    return Findings(study, runs, cells, rows, _common(where))
+
+
+def _common(environments: list[dict[str, str]]) -> dict[str, str]:
+    """Where runs were measured: every value that was met."""
+    names = dict.fromkeys(name for one in environments for name in one)
+    return {name: ", ".join(sorted({one[name] for one in environments if name in one})) for name in names}
+
+
+class _Board:
+    """The records of a study while its runs end."""
+
+    def __init__(self, study: Study, runs: list[Run], out: Path, records: dict[str, Record]) -> None:
+        self.study, self.runs, self.out, self.records = study, runs, out, records
+        self.saved = time.monotonic()
+
+    def do(self, runs: Sequence[Run], title: str, workers: Workers, *, show: bool) -> None:
+        """Do those of the runs that have no final record, and the parents of those."""
+        by_name = {run.name: run for run in self.runs}
+        todo = [run for run in runs if not self._final(run)]
+        wanted = {run.name for run in todo}
+        parents = [by_name[run.parent] for run in todo if run.parent is not None]
+        parents = [run for run in dict.fromkeys(parents) if run.name not in wanted]  # their weights are needed again
+        jobs = [Job.of(run, self.out, by_name) for run in [*parents, *todo]]
+        with bar(title, len(jobs), show=show) as line:
+            count = 0
+
+            def told(job: Job, state: State) -> None:
+                nonlocal count
+                count += 1
+                line.update(count, "" if state.status == "done" else f"{job.run.folder} failed")
+                if not self.study.keep_weights and job.run.kind == self.study.kind:
+                    for name in ("model.safetensors", "mask.safetensors"):
+                        (job.path / name).unlink(missing_ok=True)
+                if time.monotonic() - self.saved > SAVED:
+                    self.save()
+
+            try:
+                if workers.on_ray and jobs:
+                    do_all_on_ray(jobs, told, workers=workers.count, address=workers.address, gpus=workers.gpus)
+                else:
+                    do_all(jobs, told)
+            finally:
+                self.records = gather(self.runs, self.out, self.records)
+        self.save()
+
+    def _final(self, run: Run) -> bool:
+        return run.name in self.records and bool(self.records[run.name]["final"])
+
+    def save(self) -> None:
+        """Write the file of results: all runs of the study that have ended, and those of former versions of it."""
+        self.records = gather(self.runs, self.out, self.records)
+        order = {run.name: i for i, run in enumerate(self.runs)}
+        rows = sorted(self.records.values(), key=lambda record: order.get(record["name"], len(order)))
+        write_results(self.out, rows)
+        self.saved = time.monotonic()
