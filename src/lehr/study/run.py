@@ -103,8 +103,20 @@ def missing(study: Study, out: Path) -> tuple[list[Run], Estimate]:
     runs = plan(study)
     check(study, runs)
     records = gather(runs, out.absolute(), read_results(out))
-    todo = [run for run in runs if run.name not in records or not records[run.name]["final"]]
+    expected = one_choice(study, runs)
+    todo = [run for run in expected if run.name not in records or not records[run.name]["final"]]
     return todo, estimate(todo, keep_weights=study.keep_weights, kind=study.kind)
+
+
+def one_choice(study: Study, runs: Sequence[Run]) -> list[Run]:
+    """As many runs as there will be: seeds that do not choose run at one choice for each row."""
+    first: dict[tuple[str, str, float], tuple[tuple[str, object], ...]] = {}
+    kept = []
+    for run in runs:
+        chooses = study.choose_seeds is None or run.seed in study.choose_seeds or run.kind != study.kind
+        if chooses or first.setdefault(run.row, run.choice) == run.choice:
+            kept.append(run)
+    return kept
 
 
 def is_study(folder: Path) -> bool:
