@@ -76,6 +76,17 @@ def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
             for sparsity, group in sorted(by_sparsity.items())
             if sparsity and any(len(cell.metrics) > 1 for cell in own if cell.sparsity == sparsity)
         ],
+        "measures": [
+            (100 * sparsity, Markup(plots.measures_plot(own, group)))
+            for sparsity, group in sorted(by_sparsity.items())
+            if any(
+                name in line
+                for cell in own
+                if cell.sparsity == sparsity
+                for line in cell.metrics
+                for name in plots.MEASURES
+            )
+        ],
         "costs": [(COSTS[cost], Markup(plots.cost_plot(own, rows, cost))) for cost in measured],
     }
 

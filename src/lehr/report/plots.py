@@ -79,13 +79,53 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
     return svg(figure)
 
 
+MEASURES = {
+    "target_loss": "training loss of the\ntarget, nats",
+    "gradient_noise": "gradient noise,\nvariance / mean²",
+    "distance": "distance travelled,\nrelative",
+    "noise_share": "share of the draws in\nlayers' outputs",
+    "norm_drift": "drift of batch-norm,\nsd",
+}
+
+
+def measures_plot(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
+    """What `lehr.training.probe` measured, by epoch, mean over seeds; a panel for each measure that there is.
+
+    Args:
+        cells: the runs.
+        rows: of one panel and sparsity; all of them are drawn.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    groups = {row.label: [c.metrics for c in cells_of_row(cells, row) if c.metrics] for row in rows}
+    runs = [run for group in groups.values() for run in group]
+    found = [name for name in MEASURES if any(name in line for run in runs for line in run)]
+    figure, panels = _figure(8.6, 1.6 * len(found) + 0.6, heights=(1,) * len(found))
+    for axes, name in zip(panels, found, strict=True):
+        for i, (label, group) in enumerate(groups.items()):
+            measured = [run for run in group if all(name in line for line in run)]
+            if measured:
+                epochs = range(1, min(map(len, measured)) + 1)
+                style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+                values = [_mean_of(measured, e, name, 1) for e in epochs]
+                axes.plot(epochs, values, label=label.replace(":", ", "), linewidth=1.3, **style)
+        axes.set_ylabel(MEASURES[name], fontsize=8)
+        if name in ("target_loss", "gradient_noise"):
+            _log_axis(axes)
+        axes.tick_params(labelbottom=name == found[-1])
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return svg(figure)
+
+
 def _show_the_end(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
     """Cut off what is far below where curves end: a target that is far from trained says little."""
     ends = [curve[-1] for curve in curves]
     lowest = min(ends, default=0.0) - max(4.0, 2 * (max(ends, default=0.0) - min(ends, default=0.0)))
-    axes.margins(y=0.05)
     if any(min(curve) < lowest for curve in curves):
-        axes.set_ylim(bottom=lowest)
+        highest = max(max(curve) for curve in curves)
+        axes.set_ylim(lowest, highest + 0.05 * (highest - lowest))
         style: dict[str, Any] = {"ha": "right", "fontsize": 7, "color": DENSE}
         axes.text(0.995, 0.02, "early epochs of some lie below", transform=axes.transAxes, **style)
 

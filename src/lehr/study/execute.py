@@ -86,7 +86,7 @@ def do(job: Job) -> State:
         return State("failed", str(error))
     except LehrError as error:
         return _failed(job, str(error), "")
-    except (Exception, MemoryError) as error:  # a user's network or data may raise anything
+    except Exception as error:  # a user's network or data may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         return _failed(job, reason, traceback.format_exc())
     return State("done")
