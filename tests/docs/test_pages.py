@@ -139,12 +139,15 @@ def anchors(page: Path) -> set[str]:
 
 
 def options() -> dict[str, set[str]]:
-    """The options of every command, by its name."""
+    """The options of every command, by its name; those of a group's commands by both names (``study run``)."""
     group: Any = typer.main.get_command(app)
     own = {"--help", "--version"}
+    every = dict(group.commands)
+    for name, command in group.commands.items():
+        every |= {f"{name} {inner}": below for inner, below in getattr(command, "commands", {}).items()}
     return {
         name: own | {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
-        for name, command in group.commands.items()
+        for name, command in every.items()
     }
 
 
@@ -154,10 +157,11 @@ def test_commands_and_options_exist(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     unknown = set(OPTION.findall(text)) - set().union(*known.values()) - FOREIGN
     assert not unknown, f"{page} names options that do not exist"
-    named = set(re.findall(r"`lehr ([a-z]+)", text)) - known.keys()
+    named = set(re.findall(r"`lehr (study [a-z]+|[a-z]+)", text)) - known.keys()
     assert not named, f"{page} names commands that do not exist"
     for block in blocks(DOCS / page):
         for words, _ in commands(block):
-            assert words[1] in known, f"{page} calls lehr {words[1]}"
-            wrong = {word for word in words if word.startswith("--")} - known[words[1]]
-            assert not wrong, f"{page}: lehr {words[1]} has no {', '.join(sorted(wrong))}"
+            name = " ".join(words[1:3]) if " ".join(words[1:3]) in known else words[1]
+            assert name in known, f"{page} calls lehr {name}"
+            wrong = {word for word in words if word.startswith("--")} - known[name]
+            assert not wrong, f"{page}: lehr {name} has no {', '.join(sorted(wrong))}"
