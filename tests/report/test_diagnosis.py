@@ -13,7 +13,7 @@ def test_a_clear_gain_and_an_even_spread_need_no_word():
 
 def test_too_cold():
     (note,) = diagnose_rows([ONE, replace(WARM, accuracy=70.2)])  # 0.2 is below sqrt(2 * 0.3^2 / 3) = 0.245
-    assert note.startswith("temperature-annealing gained nothing over one-shot at 98 % (+0.20 ± 0.24) points: too cold")
+    assert note.startswith("temperature-annealing gained nothing over one-shot at 98 % (+0.20 ± 0.24 points): too cold")
     assert diagnose_rows([ONE, replace(WARM, accuracy=70.3)]) == []
 
 
@@ -35,7 +35,7 @@ def test_a_spread_is_told_without_one_shot_and_of_one_shot():
 def test_language_is_told_in_bits():
     one = replace(ONE, bits=2.5, bits_sd=0.01)
     (note,) = diagnose_rows([one, replace(WARM, bits=2.6, bits_sd=0.01)])
-    assert "(-0.10 ± 0.01) bits" in note
+    assert "(-0.10 ± 0.01 bits)" in note
 
 
 def test_one_seed_says_nothing():
@@ -46,5 +46,5 @@ def test_one_note_for_all_sparsities_of_a_method_and_none_across_panels():
     rows = [ONE, replace(WARM, accuracy=60.0)]
     rows += [replace(row, sparsity=0.9, accuracy=80.0) for row in rows]
     (note,) = diagnose_rows(rows)
-    assert "at 98 % (-10.00 ± 0.24), 90 % (+0.00 ± 0.24) points" in note
+    assert "at 98 % (-10.00 ± 0.24 points), 90 % (+0.00 ± 0.24 points)" in note
     assert diagnose_rows([replace(ONE, panel="a"), replace(WARM, accuracy=60.0, panel="b")]) == []

@@ -5,7 +5,7 @@ import pytest
 
 from lehr.report import table
 from lehr.report.plots import accuracy_plot, learning_curves
-from lehr.report.summary import Cell, Row, overall_ranks, summarise
+from lehr.report.summary import Cell, overall_ranks, summarise
 
 
 def cell(label: str, lr: float, seed: int, accuracy: float, sparsity: float = 0.9, **result) -> Cell:
@@ -44,9 +44,7 @@ def test_ties_go_to_the_lower_rate_and_divergence_is_out():
 def test_rows_come_by_sparsity_and_survive_json():
     rows = summarise([cell("b", 0.1, 0, 0.8, 0.98), cell("a", 0.1, 0, 0.8), cell("dense", 0.1, 0, 0.9, 0.0)])
     assert [r.label for r in rows] == ["dense", "a", "b"]
-    back = Row.from_dict(rows[0].as_dict())
-    assert math.isnan(back.accuracy_sd)
-    assert back.label == "dense"
+    assert rows[0].as_dict()["accuracy_sd"] is None, "JSON has no NaN"
 
 
 def test_markdown():
@@ -81,6 +79,31 @@ def test_a_choice_is_made_on_the_seeds_that_choose():
     cells = [cell("a", lr, s, a) for s, lr, a in ((0, 0.1, 0.8), (0, 0.2, 0.7), (1, 0.1, 0.1), (1, 0.2, 0.9))]
     assert summarise(cells)[0].lr == 0.2
     assert summarise(cells, [0])[0].lr == 0.1
+
+
+def test_seeds_that_confirm_choose_nothing_even_when_they_fail():
+    cells = [cell("a", 0.1, 0, 0.8)] + [cell("a", 0.2, s, 0.9) for s in (0, 1, 2)]
+    cells.append(cell("a", 0.2, 3, 0, failed="nan"))
+    (row,) = summarise(cells, [0])
+    assert (row.lr, row.n, row.failed) == (0.2, 3, 1)
+    (row,) = summarise(cells, [0], confirming=True)
+    assert (row.lr, row.n, row.failed) == (0.2, 2, 1)
+
+
+def test_children_of_one_parent_count_once():
+    cells = [replace(cell("one-shot", 0.1, s, 0.5 + 0.1 * r), replicate=r) for s in (0, 1) for r in (0, 1)]
+    cells += [replace(cell("b", 0.1, s, 0.6 + 0.1 * r + 0.02 * s), replicate=r) for s in (0, 1) for r in (0, 1)]
+    _, b = summarise(cells)
+    assert b.difference == pytest.approx(11.0)  # of 10 and 12
+    assert b.high - b.difference == pytest.approx(12.7062047 * math.sqrt(2) / math.sqrt(2))
+
+
+def test_rows_are_compared_on_the_same_terms():
+    cells = [replace(cell(name, 0.1, 0, a), terms=terms)
+             for name, a, terms in (("one-shot", 0.5, "x"), ("one-shot:epochs=9", 0.7, "y"), ("b:epochs=9", 0.8, "y"))]  # fmt: skip
+    assert [row.difference for row in summarise(cells)][2] == pytest.approx(10.0)
+    cells[1] = replace(cells[1], terms="z")
+    assert math.isnan(summarise(cells)[2].difference)
 
 
 def test_where_some_seeds_failed_at_every_choice_the_others_are_shown_and_the_failures_counted():

@@ -59,12 +59,19 @@ def test_a_threshold_that_is_drawn():
 def test_a_threshold_by_layer_or_over_all_layers():
     masks = {"a": torch.tensor([True, False]), "b": torch.tensor([True, False])}
     weights = {"a": torch.tensor([8.0, 4.0]), "b": torch.tensor([2.0, 1.0])}
-    for scope, thetas in (("global", (2.0, 2.0)), ("layer", (8.0, 2.0))):
+    # Over all layers the two largest are 8 and 4; b keeps its 2 only so as not to be empty, and mirrored at theta.
+    expected = {
+        "global": {"a": [2 / 3, 1 / 2], "b": [2 / 3, 1 / 5]},
+        "layer": {"a": [1 / 2, 1 / 3], "b": [1 / 2, 1 / 3]},
+    }
+    for scope, chances in expected.items():
         method = lehr.StochasticThreshold(Mask(masks), steps=2, tau=1.0, scope=scope, schedule=lambda u: float(u < 1))
         method.retarget(2, weights)  # the final density, of which each layer keeps at least one
-        for (name, w), theta in zip(weights.items(), thetas, strict=True):
+        for name, values in chances.items():
             chance = method.chance(1, Part(name, 0, 2, (2,))).probability(masks[name])
-            assert torch.allclose(chance, w / (w + theta))
+            assert torch.allclose(chance, torch.tensor(values))
+    with pytest.raises(lehr.LehrError, match="2:4 has one for every group"):
+        lehr.StochasticThreshold(Mask({"w": torch.ones(1, 4) > 0}, {"w": "2:4"}), steps=2)
 
 
 def test_a_layers_temperature_goes_by_its_density():

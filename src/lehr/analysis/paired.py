@@ -23,15 +23,6 @@ class Difference:
     high: float
     n: int
 
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out 0.
-
-        >>> Difference(1.0, 0.5, 1.5, 3).clear, Difference(1.0, math.nan, math.nan, 1).clear
-        (True, False)
-        """
-        return self.low > 0 or self.high < 0
-
 
 def paired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
     """``mean(d) ± t(1 - (1 - confidence) / 2, n - 1) sd(d) / sqrt(n)`` of ``d = first - second`` (Student 1908).

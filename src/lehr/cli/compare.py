@@ -83,6 +83,7 @@ def compare(
     from lehr.study.compare import comparison, default_folder
     from lehr.study.run import Workers, run_study
 
+    hands = Workers(workers)
     given = options.chosen(arguments, SETTINGS)
     study = comparison(
         [word.strip() for word in methods.split(",")],
@@ -94,7 +95,7 @@ def compare(
         **given,
     )
     folder = out or default_folder(study)
-    found = run_study(study, folder, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
+    found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
     screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
 
 

@@ -63,6 +63,11 @@ def one_of(run: object, weights: object) -> str:
     return str(weights if run is None else run)
 
 
+def say(text: str) -> None:
+    """A line as it is, whatever brackets it has."""
+    console().print(Text(text), soft_wrap=True)
+
+
 def notes(texts: Sequence[str]) -> None:
     """What was noticed, a line each."""
     for text in texts:
@@ -102,9 +107,9 @@ def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: boo
     for text in failed[:5]:
         console().print(Text.assemble(("failed: ", "bold red"), text), soft_wrap=True)
     if len(failed) > 5:
-        console().print(f"[bold red]failed:[/] {len(failed) - 5} more, see the report")
+        say(f"failed: {len(failed) - 5} more, see the report")
     for name, path in files.items():
-        console().print(f"[dim]{name:>8}[/]  {path}", soft_wrap=True)
+        console().print(Text.assemble((f"{name:>8}  ", "dim"), path), soft_wrap=True)
 
 
 def tables(found: Findings, rows: Sequence[Row]) -> None:
@@ -119,7 +124,7 @@ def tables(found: Findings, rows: Sequence[Row]) -> None:
         printer.print(terminal_table(own, title, found.study.against, printer.width))
         if len({row.sparsity for row in own if row.sparsity}) > 1 and panel in ranks:
             told = "; ".join(f"{label.replace(':', ', ')} {rank:.2f}" for label, rank in ranks[panel].items())
-            printer.print(f"[dim]mean rank:[/] {told}", soft_wrap=True, highlight=False)
+            printer.print(Text.assemble(("mean rank: ", "dim"), told), soft_wrap=True)
 
 
 def result_table(title: str, result: dict[str, Any], out: str) -> Group:

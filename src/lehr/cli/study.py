@@ -44,18 +44,19 @@ def run(
     from lehr.study.file import read_study
     from lehr.study.run import Workers, missing, run_study
 
+    hands = Workers(workers, address, gpus)
     asked = read_study(study)
     folder = out or Path("runs") / study.stem
     todo, expected = missing(asked, folder)
     if not as_json:
         told = expected.told(workers) if todo else "every run is done"
-        screen.console().print(f"{asked.title}: {told}, in {folder}", soft_wrap=True, highlight=False)
+        screen.say(f"{asked.title}: {told}, in {folder}")
     if check:
         if as_json:
             screen.print_json({"runs": expected.runs, "seconds": expected.seconds, "bytes": expected.bytes})
         return
     screen.enough_space(folder, expected.bytes)
-    found = run_study(asked, folder, workers=Workers(workers, address, gpus), show=screen.show_bar(quiet, as_json))
+    found = run_study(asked, folder, workers=hands, show=screen.show_bar(quiet, as_json))
     screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
 
 
@@ -74,7 +75,8 @@ def table(
     from lehr.study.run import read_study_folder
 
     found = read_study_folder(folder)
-    rows = found.confirming() if confirming else found.rows
+    found = found.confirming() if confirming else found
+    rows = found.rows
     if as_json:
         screen.print_json([row.as_dict() for row in rows])
     elif form is Form.markdown:
@@ -101,4 +103,4 @@ def report(
 
     found = read_study_folder(folder)
     path = write_report(out or folder / "report.html", found.page(f"lehr study report {folder}"))
-    screen.console().print(str(path), soft_wrap=True, highlight=False)
+    screen.say(str(path))

@@ -18,7 +18,7 @@ Sparsity = Annotated[
 MethodName = Annotated[
     str,
     typer.Option(
-        help="one-shot, iterative, gradual, random-annealing, temperature-annealing, or dense (the control).",
+        help="one-shot, iterative, gradual, random-annealing, temperature-annealing, stochastic-threshold, or dense (the control).",
         rich_help_panel=PANEL,
     ),
 ]

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lehr.base.errors import LehrError
+from lehr.base.files import read_json
 from lehr.masks import Mask
 from lehr.runs import RunFolder
+from lehr.runs.folder import FAILURE
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,12 @@ def look(path: Path) -> Look | Mask:
     if not path.is_dir():
         raise LehrError(f"there is no {path}: give the folder of a run or of a study, or a mask file")
     folder = RunFolder(path)
+    failure = path / FAILURE
+    if failure.is_file() and not folder.done:
+        value = read_json(failure)
+        reason = str(value.get("reason", "")) if isinstance(value, dict) else ""
+        settings = folder.settings().model_dump() if folder.settings_file.is_file() else {}
+        return Look(settings, {"failed": reason}, None)
     settings = folder.settings().model_dump()
     result = folder.result() if folder.done else None
     mask = Mask.load(folder.mask) if folder.mask.is_file() else None

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lehr import models
+from lehr.base.environment import environment
 from lehr.base.errors import Diverged, LehrError
 from lehr.data import Batches, Dataset
 from lehr.recipes.parent import inherit, load_data, parent_weights
@@ -67,7 +68,7 @@ def train_settings(parent: str | Path | None, values: dict[str, Any]) -> TrainSe
 def finish(folder: RunFolder, model: nn.Module, result: dict[str, Any], outcome: Outcome) -> None:
     """The first process writes the end of the run, and all see it."""
     if together.rank() == 0:
-        folder.finish(model.state_dict(), result, {"seconds": outcome.seconds})
+        folder.finish(model.state_dict(), result, {"seconds": outcome.seconds, "environment": environment()})
     together.meet()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lehr.report.summary import Row
 
 SPREAD = {"accuracy": 1.0, "bits": 0.05}  # points of accuracy, bits per character: a spread worth a word
+NOISY = ("random-annealing", "temperature-annealing", "stochastic-threshold")
 TIMES = 2.0  # as wide as that of one-shot
 
 
@@ -20,7 +21,7 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
     >>> from dataclasses import replace
     >>> one = Row("one-shot", 0.9, 0.1, 3, 80.0, 0.3, 0.5, 0.0, 80.0, 10, 1.0)
     >>> diagnose_rows([one, replace(one, label="temperature-annealing", accuracy=80.1)])
-    ['temperature-annealing gained nothing over one-shot at 90 % (+0.10 ± 0.24) points: too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
+    ['temperature-annealing gained nothing over one-shot at 90 % (+0.10 ± 0.24 points): too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
     """
     cold: dict[str, list[str]] = {}
     wide: dict[str, list[str]] = {}
@@ -32,9 +33,8 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
         if one_shot is not None and row is not one_shot:
             cold.setdefault(_name(row), []).extend(_no_gain(row, one_shot))
         wide.setdefault(_name(row), []).extend(_wide(row, None if row is one_shot else one_shot))
-    unit = "bits" if any(row.language for row in rows) else "points"
     return [
-        f"{name} gained nothing over one-shot at {', '.join(found)} {unit}: too cold, or too short; raise tau, "
+        f"{name} gained nothing over one-shot at {', '.join(found)}: too cold, or too short; raise tau, "
         "anneal for longer, or let the target move (target=moving)"
         for name, found in cold.items()
         if found
@@ -52,9 +52,10 @@ def _name(row: Row) -> str:
 def _no_gain(row: Row, one_shot: Row) -> list[str]:
     gain = row.quality - one_shot.quality
     error = math.hypot(_sd(row) / math.sqrt(row.n), _sd(one_shot) / math.sqrt(one_shot.n))
-    if "annealing" not in row.label or gain > error:
+    if not row.label.startswith(NOISY) or gain > error:
         return []
-    return [f"{100 * row.sparsity:.4g} % ({gain:+.2f} ± {error:.2f})"]
+    unit = "bits" if row.language else "points"
+    return [f"{100 * row.sparsity:.4g} % ({gain:+.2f} ± {error:.2f} {unit})"]
 
 
 def _wide(row: Row, one_shot: Row | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +42,10 @@ def write_report(path: Path, page: Page) -> Path:
         loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
     )
     shared, varied = _settings(page.cells)
+    ended = len({cell.path for cell in page.cells})  # a parent is a cell in every panel of its children
     text = templates.get_template("report.html.jinja").render(
         page=page,
+        ended=ended,
         panels=[_panel(page, name, rows) for name, rows in table.panels(page.rows).items()],
         notes=diagnose_rows(page.rows),
         shared=shared,
@@ -92,26 +95,23 @@ def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _maps(cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
-    """A heat map for each sparsity and target at which temperature or length were varied, both at several values."""
-    groups: dict[tuple[float, str], dict[tuple[float, str], float]] = {}
+    """A heat map for rows that differ in temperature and length alone, where several lengths share a temperature and the other way round."""
     settings = {(*c.row, c.lr, c.choice): c.settings for c in cells}
+    groups: dict[tuple[float, str], dict[tuple[float, str], float]] = {}
     for row in rows:
         own = settings.get((*row.row, row.lr, row.choice), {})
-        if own.get("method") == "temperature-annealing" and _usual(own):
-            place = (row.sparsity, str(own.get("target") or "fixed"))
+        if own.get("method") == "temperature-annealing":
+            others = {k: v for k, v in own.items() if k not in ("tau", "anneal", "lr", "seed", "parent_epochs")}
             key = (float(own["tau"]), str(own["anneal"]))
-            groups.setdefault(place, {})[key] = row.bits if row.language else row.accuracy
-    return [
-        annealing_map(values, f"{100 * sparsity:.4g} %, {target} target")
-        for (sparsity, target), values in sorted(groups.items())
-        if len({tau for tau, _ in values}) > 1 and len({length for _, length in values}) > 1
-    ]
-
-
-def _usual(settings: Mapping[str, Any]) -> bool:
-    """Whether nothing but temperature, length and target was changed of temperature annealing."""
-    usual = {"tau_schedule": None, "all_weights": False, "realise": "sample", "score": "magnitude"}
-    return all(settings.get(name, value) == value for name, value in usual.items())
+            groups.setdefault((row.sparsity, repr(others)), {})[key] = row.bits if row.language else row.accuracy
+    maps = []
+    for (sparsity, rest), values in sorted(groups.items()):
+        lengths = Counter(tau for tau, _ in values)
+        temperatures = Counter(length for _, length in values)
+        if max(lengths.values()) > 1 and max(temperatures.values()) > 1:
+            target = "moving" if "'target': 'moving'" in rest else "fixed"
+            maps.append(annealing_map(values, f"{100 * sparsity:.4g} %, {target} target"))
+    return maps
 
 
 def _settings(cells: Sequence[Cell]) -> tuple[dict[str, Any], list[str]]:

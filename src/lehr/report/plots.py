@@ -34,7 +34,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
             [x + shift for x, _ in points],
             [_value(row)[0] for _, row in points],
             [0.0 if math.isnan(_value(row)[1]) else _value(row)[1] for _, row in points],
-            label=label.replace(":", ", "), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+            label=legend(label), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
             linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
         )  # fmt: skip
     axes.set_xticks(range(len(sparsities)), [f"{100 * s:.4g} %" for s in sparsities])
@@ -66,7 +66,7 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
         style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
         accuracy = [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs]
         curves.append(accuracy)
-        top.plot(epochs, accuracy, label=row.label.replace(":", ", "), **style)
+        top.plot(epochs, accuracy, label=legend(row.label), **style)
         below.plot(epochs, [_mean_of(runs, e, "expected_density", 100) for e in epochs], **style)
     _show_the_end(top, curves)
     top.set_ylabel("validation\naccuracy, %")
@@ -108,7 +108,7 @@ def measures_plot(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
                 epochs = range(1, min(map(len, measured)) + 1)
                 style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
                 values = [_mean_of(measured, e, name, 1) for e in epochs]
-                axes.plot(epochs, values, label=label.replace(":", ", "), linewidth=1.3, **style)
+                axes.plot(epochs, values, label=legend(label), linewidth=1.3, **style)
         axes.set_ylabel(MEASURES[name], fontsize=8)
         if name in ("target_loss", "gradient_noise"):
             _log_axis(axes)
@@ -149,7 +149,7 @@ def cost_plot(cells: Sequence[Cell], rows: Sequence[Row], cost: str) -> str:
         if points:
             xs, ys, sds = zip(*sorted(points), strict=True)
             axes.errorbar(
-                xs, ys, [0.0 if math.isnan(sd) else sd for sd in sds], label=label.replace(":", ", "),
+                xs, ys, [0.0 if math.isnan(sd) else sd for sd in sds], label=legend(label),
                 color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
                 linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5,
             )  # fmt: skip
@@ -184,7 +184,7 @@ def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
     if dense:
         row = max(dense, key=lambda r: r.quality)
         mean, sd = _value(row)
-        axes.axhline(mean, color=DENSE, linewidth=1, linestyle="--", label=f"{row.label}", zorder=0)
+        axes.axhline(mean, color=DENSE, linewidth=1, linestyle="--", label=legend(row.label), zorder=0)
         if not math.isnan(sd):
             axes.axhspan(mean - sd, mean + sd, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
 
@@ -201,7 +201,17 @@ def _figure(width: float, height: float, heights: tuple[int, ...] = (1,)) -> tup
     return figure, axes
 
 
+def legend(label: str) -> str:
+    """A label for reading; a dollar sign begins no formula.
+
+    >>> legend("gradual:epochs=5")
+    'gradual, epochs=5'
+    """
+    return label.replace(":", ", ").replace("$", r"\$")
+
+
 def svg(figure: Figure) -> str:
+    """A figure as SVG text, the same each time."""
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": "lehr", "svg.fonttype": "none"}):

@@ -31,6 +31,7 @@ class Cell:
     choice: str = ""
     replicate: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    terms: str = ""  # what two rows must have alike to be compared
 
     @property
     def row(self) -> tuple[str, str, float]:
@@ -96,12 +97,6 @@ class Row:
         """Plain values; an undefined spread is None."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Row:
-        """The row back from `as_dict`."""
-        filled: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
-        return cls(**filled)
-
 
 def spread(values: Sequence[float]) -> float:
     """The sample standard deviation; NaN for fewer than two values.
@@ -145,8 +140,8 @@ def summarise(
     ranks = _ranks(chosen)
     rows = []
     for place, counted in chosen.items():
-        reference = chosen.get((place[0], against, place[2]))
-        pairs = None if reference is None or place[1] == against else difference(counted, reference)
+        reference = _reference(chosen, place, against)
+        pairs = None if reference is None else difference(counted, reference)
         row = replace(_row(counted), rank=ranks.get(place, math.nan))
         rows.append(row if pairs is None else replace(row, difference=pairs.mean, low=pairs.low, high=pairs.high))
     panels = {panel: i for i, panel in enumerate(dict.fromkeys(cell.panel for cell in cells))}
@@ -154,8 +149,33 @@ def summarise(
     return sorted(rows, key=lambda row: (panels[row.panel], row.sparsity, order[id(row)]))
 
 
+def _reference(
+    chosen: Mapping[tuple[str, str, float], Sequence[Cell]], place: tuple[str, str, float], against: str
+) -> Sequence[Cell] | None:
+    """The runs that a row is compared with: at the same panel and sparsity, and on the same terms."""
+    if is_variant(place[1], against):
+        return None
+    for (panel, label, sparsity), cells in chosen.items():
+        alike = (panel, sparsity, cells[0].terms) == (place[0], place[2], chosen[place][0].terms)
+        if alike and is_variant(label, against):
+            return cells
+    return None
+
+
+def is_variant(label: str, against: str) -> bool:
+    """Whether a row is that of a method, with other settings perhaps.
+
+    >>> is_variant("one-shot:epochs=5", "one-shot"), is_variant("one-shots", "one-shot")
+    (True, False)
+    """
+    return label == against or label.startswith(f"{against}:")
+
+
 def difference(first: Sequence[Cell], second: Sequence[Cell]) -> Difference | None:
-    """Of the scores of two sets of runs, over the seeds that both have; None where there are none."""
+    """Of the scores of two sets of runs, over the seeds that both have; None where there are none.
+
+    Children of one parent are not independent: their mean counts once.
+    """
     one, other = _by_seed(first), _by_seed(second)
     common = sorted(one.keys() & other.keys())
     return paired_difference([one[s] for s in common], [other[s] for s in common]) if common else None
@@ -165,11 +185,11 @@ def overall_ranks(cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, dict[
     """For each panel the mean rank of every label over the sparsities and seeds that have all of them."""
     result = {}
     for panel in dict.fromkeys(row.panel for row in rows):
-        blocks: dict[tuple[float, int, int], dict[str, float]] = {}
+        blocks: dict[tuple[float, int], dict[str, float]] = {}
         for row in rows:
             if row.panel == panel and row.sparsity:
-                for key, value in _by_seed(cells_of_row(cells, row)).items():
-                    blocks.setdefault((row.sparsity, *key), {})[row.label] = -value if row.language else value
+                for seed, value in _by_seed(cells_of_row(cells, row)).items():
+                    blocks.setdefault((row.sparsity, seed), {})[row.label] = -value if row.language else value
         whole = max((len(block) for block in blocks.values()), default=0)
         ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
         if len(ranks) > 1:
@@ -182,20 +202,25 @@ def cells_of_row(cells: Sequence[Cell], row: Row) -> list[Cell]:
     return [c for c in cells if c.row == row.row and (c.lr, c.choice) == (row.lr, row.choice) and not c.failed]
 
 
-def _by_seed(cells: Sequence[Cell]) -> dict[tuple[int, int], float]:
-    return {(cell.seed, cell.replicate): cell.score for cell in cells if not cell.failed}
+def _by_seed(cells: Sequence[Cell]) -> dict[int, float]:
+    """The mean score of the runs of each parent's seed."""
+    scores: dict[int, list[float]] = {}
+    for cell in cells:
+        if not cell.failed:
+            scores.setdefault(cell.seed, []).append(cell.score)
+    return {seed: statistics.fmean(values) for seed, values in scores.items()}
 
 
 def _ranks(chosen: Mapping[tuple[str, str, float], Sequence[Cell]]) -> dict[tuple[str, str, float], float]:
     """The mean rank of every row among those of its panel and sparsity."""
     result: dict[tuple[str, str, float], float] = {}
     for panel, sparsity in dict.fromkeys((panel, sparsity) for panel, _, sparsity in chosen if sparsity):
-        blocks: dict[tuple[int, int], dict[str, float]] = {}
+        blocks: dict[int, dict[str, float]] = {}
         for place, cells in chosen.items():
             if (place[0], place[2]) == (panel, sparsity):
                 sign = -1 if any("bits_per_character" in c.result.get("test", {}) for c in cells) else 1
-                for key, value in _by_seed(cells).items():
-                    blocks.setdefault(key, {})[place[1]] = sign * value
+                for seed, value in _by_seed(cells).items():
+                    blocks.setdefault(seed, {})[place[1]] = sign * value
         whole = max((len(block) for block in blocks.values()), default=0)
         ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
         result |= {(panel, label, sparsity): rank for label, rank in ranks.items() if len(ranks) > 1}
@@ -240,14 +265,15 @@ def best_choice(
     >>> best_choice(cells)
     (0.05, '')
     """
-    scored = {key: [c for c in cells if not c.failed] for key, cells in choices.items()}
-    whole = {key: cells for key, cells in scored.items() if cells and len(cells) == len(choices[key])}
+    if len(choices) == 1:
+        return next(iter(choices)) if any(not cell.failed for cells in choices.values() for cell in cells) else None
+    choosing = {key: [c for c in cells if seeds is None or c.seed in seeds] for key, cells in choices.items()}
+    scored = {key: [c for c in cells if not c.failed] for key, cells in choosing.items()}
+    whole = {key: cells for key, cells in scored.items() if cells and len(cells) == len(choosing[key])}
     running = whole or {key: cells for key, cells in scored.items() if cells}
     if not running:
         return None
     common = set.intersection(*({cell.seed for cell in cells} for cells in running.values()))
-    if seeds is not None:
-        common = common & set(seeds) or common
 
     def mean(key: tuple[float, str]) -> float:
         values = [quality(cell.result) for cell in running[key] if cell.seed in common]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from lehr.report.summary import Row
 
@@ -98,7 +99,7 @@ def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def terminal_table(rows: Sequence[Row], title: str, against: str = "one-shot", width: int = 110) -> Table:
     """For Rich; the best accuracy at each sparsity is bold. On a narrow screen the least important columns go."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     columns = _fitting(rows, headings(rows, against), width)
     for heading in columns:
         # Only the method's name may wrap where the screen is narrow; numbers stay whole.
@@ -108,7 +109,7 @@ def terminal_table(rows: Sequence[Row], title: str, against: str = "one-shot", w
     for i, row in enumerate(rows):
         if i and row.sparsity != rows[i - 1].sparsity:
             table.add_section()
-        table.add_row(*cells(row, columns), style="bold" if i in winners else "")
+        table.add_row(*map(Text, cells(row, columns)), style="bold" if i in winners else "")
     return table
 
 

@@ -20,7 +20,7 @@ from lehr.base.errors import LehrError
 from lehr.base.files import read_json_text, write_tensors
 from lehr.runs.digest import digest_of
 
-FORMAT = "lehr-checkpoint-1"
+FORMAT = "lehr-checkpoint-2"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Checkpoint:
     attachment: Mapping[str, Any] | None = None
     totals: Mapping[str, float] = field(default_factory=dict)  # running sums of the present epoch
     average: Mapping[str, Tensor] = field(default_factory=dict)  # the weights averaged so far
+    seconds: float = 0.0  # spent so far
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -64,6 +65,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "settings": checkpoint.settings,
         "position": dict(checkpoint.position),
         "totals": dict(checkpoint.totals),
+        "seconds": checkpoint.seconds,
         "scalars": scalars,
         "attachment": attachment,
     }
@@ -111,4 +113,5 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
         attachment=attachment,
         totals=state["totals"],
         average=groups["average"],
+        seconds=state.get("seconds", 0.0),
     )

@@ -2,7 +2,7 @@
 
 ``settings.json``, ``metrics.jsonl`` (a line for each epoch), ``checkpoint.safetensors`` while it goes on,
 then ``model.safetensors``, ``mask.safetensors`` for a tuned one, and ``result.json``. Everything in
-these files is a pure function of the settings and the machine; times lie apart in ``timing.json``.
+these files is a pure function of the settings and the machine; times, and where it ran, lie apart in ``timing.json``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
 from lehr.runs.weights import read_weights
 
 LOCK_SECONDS = 3.0  # a worker whose parent was killed needs a moment to save and leave
+FAILURE = "failure.json"  # why a run of a study could not be done; it is tried again at the next start
 KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings}
 
 
@@ -160,7 +161,7 @@ class RunFolder:
             raise LehrError(f"{self.result_file} is damaged: it has not the values of a result")
         return dict(value)
 
-    def finish(self, tensors: dict[str, Tensor], result: dict[str, Any], timing: dict[str, float]) -> None:
+    def finish(self, tensors: dict[str, Tensor], result: dict[str, Any], timing: dict[str, Any]) -> None:
         """Write the network and the result, and drop the checkpoint; the result is last and marks the end."""
         write_tensors(self.model, tensors, {"format": "pt"})
         write_json(self.timing_file, timing)
@@ -170,6 +171,7 @@ class RunFolder:
     def fail(self, reason: str) -> None:
         """Record that the run cannot end well, and why."""
         write_json(self.result_file, {"failed": reason})
+        self.checkpoint.unlink(missing_ok=True)
 
     def weights(self) -> dict[str, Tensor]:
         """The network's tensors by name."""
@@ -203,8 +205,11 @@ def is_result(value: object) -> bool:
     if "failed" in value:
         return isinstance(value["failed"], str)
     scores = [value.get(part) for part in ("validation", "test")]
+    optional = [s["bits_per_character"] for s in scores if isinstance(s, dict) and "bits_per_character" in s]
+    optional += [value[cost] for cost in ("bytes", "milliseconds") if cost in value]
     return (
         all(isinstance(s, dict) and all(type(s.get(k)) is float for k in ("accuracy", "nll")) for s in scores)
+        and all(type(number) in (int, float) for number in optional)
         and all(type(value.get(k)) is int for k in ("parameters", "nonzeros"))
         and all(type(value.get(k, 0)) is int for k in ("kept", "weights"))
         and all(isinstance(note, str) for note in value.get("notes") or [])

@@ -54,6 +54,18 @@ class Settings(BaseModel):
     parent: str | None = None  # the run folder or the file whose weights are taken
     parent_digest: str | None = None  # of those weights, so that another parent is another run
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if (
+                isinstance(value, bool)
+                and name in cls.model_fields
+                and "bool" not in str(cls.model_fields[name].annotation)
+            ):
+                raise LehrError(f"{name} is {str(value).lower()}: give a number or a name, not yes or no")
+        return values
+
     @property
     def digest(self) -> str:
         """Twelve hexadecimal characters that name these settings, wherever the parent lies.

@@ -36,6 +36,7 @@ class Estimate:
     runs: int
     seconds: float
     bytes: int
+    unknown: int = 0  # runs that could not be timed
 
     def told(self, workers: int = 1) -> str:
         """In words.
@@ -52,7 +53,8 @@ class Estimate:
             duration = f"{seconds / 3600:.1f} h"
         size = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e9 else f"{self.bytes / 1e6:.0f} MB"
         with_workers = f" with {workers} workers" if workers > 1 else ""
-        return f"{self.runs} run{'s' if self.runs != 1 else ''}: about {duration}{with_workers}, {size}"
+        rest = f", besides {self.unknown} that could not be timed" if self.unknown else ""
+        return f"{self.runs} run{'s' if self.runs != 1 else ''}: about {duration}{with_workers}, {size}{rest}"
 
 
 def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tune") -> Estimate:
@@ -64,7 +66,8 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
         kind: the kind of run that the study is about.
     """
     seconds, size = 0.0, 0.0
-    timed: dict[str, _Cost] = {}
+    timed: dict[str, _Cost | None] = {}
+    unknown = 0
     before = torch.get_num_threads(), torch.get_rng_state()
     try:
         for run in runs:
@@ -73,13 +76,16 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
             if key not in timed:
                 timed[key] = _timed(settings, load_data(settings))
             cost = timed[key]
+            if cost is None:
+                unknown += 1
+                continue
             seconds += settings.epochs * (cost.steps * cost.step * SLOWER + cost.judged)
             if keep_weights or run.kind != kind:
                 size += cost.parameters * (4 + MASK) + LINE * settings.epochs + REST
     finally:
         torch.set_num_threads(before[0])
         torch.set_rng_state(before[1])
-    return Estimate(len(runs), seconds, int(size))
+    return Estimate(len(runs), seconds, int(size), unknown)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,15 @@ class _Cost:
     parameters: int
 
 
-def _timed(settings: Settings, data: Dataset) -> _Cost:
+def _timed(settings: Settings, data: Dataset) -> _Cost | None:
+    """The cost of a run; None where its network does not train, which the run itself will tell."""
+    try:
+        return _measured(settings, data)
+    except Exception:  # the user's own code may raise anything
+        return None
+
+
+def _measured(settings: Settings, data: Dataset) -> _Cost:
     torch.set_num_threads(settings.threads)
     model = fresh_model(settings.model, data, 0)
     optimizer = make_optimizer(settings.optimizer, model, 1e-6, settings.momentum, settings.weight_decay)

@@ -11,11 +11,11 @@ from pathlib import Path
 from lehr.base.errors import Busy, CannotWrite, Diverged, Interrupted, LehrError
 from lehr.base.files import read_json, write_json
 from lehr.runs import RunFolder
+from lehr.runs.folder import FAILURE
 from lehr.study.kinds import kinds
 from lehr.study.plan import Run
 
 PATIENCE = 0.5  # seconds between looks at a run that another process does
-FAILURE = "failure.json"  # why a run could not be done; it is tried again at the next start
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def state_of(path: Path) -> State:
         return State("failed", result["failed"]) if "failed" in result else State("done")
     failure = path / FAILURE
     if failure.is_file():
-        return State("failed", str(read_json(failure).get("reason", "")))
+        value = read_json(failure)
+        return State("failed", str(value.get("reason", "")) if isinstance(value, dict) else "")
     return State("open")
 
 
@@ -69,7 +70,7 @@ def do(job: Job) -> State:
     if job.parent is not None:
         before = state_of(job.parent)
         if before.status == "failed":
-            return _failed(job, f"the run that it starts from failed: {before.reason}", "")
+            return record_failure(job, f"the run that it starts from failed: {before.reason}")
         if before.status == "open":
             return State("busy")  # another process trains it
     if folder.busy:
@@ -85,14 +86,15 @@ def do(job: Job) -> State:
         folder.fail(str(error))
         return State("failed", str(error))
     except LehrError as error:
-        return _failed(job, str(error), "")
+        return record_failure(job, str(error))
     except Exception as error:  # a user's network or data may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        return _failed(job, reason, traceback.format_exc())
+        return record_failure(job, reason, traceback.format_exc())
     return State("done")
 
 
-def _failed(job: Job, reason: str, trace: str) -> State:
+def record_failure(job: Job, reason: str, trace: str = "") -> State:
+    """Write down why a run could not be done."""
     write_json(job.path / FAILURE, {"reason": reason, "traceback": trace.splitlines()})
     return State("failed", reason)
 

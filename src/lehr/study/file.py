@@ -6,9 +6,8 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lehr.base.errors import LehrError
+from lehr.base.files import read_yaml
 from lehr.runs import validated
 from lehr.study.plan import Study
 
@@ -24,12 +23,7 @@ def read_study(path: Path) -> Study:
     Raises:
         LehrError: the file is not YAML, or not of this form.
     """
-    if not path.is_file():
-        raise LehrError(f"there is no study {path}: give the path of a YAML file")
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise LehrError(f"{path} is not YAML ({' '.join(str(error).split())}): correct it") from None
+    value = read_yaml(path, "study")
     if not isinstance(value, dict) or not value:
         raise LehrError(f"{path} has no settings: write `data: digits`, `method: [one-shot, gradual]` and so on")
     return study_of(value, path.stem)
@@ -43,15 +37,20 @@ def study_of(value: dict[str, Any], title: str) -> Study:
     ('t', {'data': 'digits', 'method': 'gradual', 'seed': [0, 1]})
     """
     own = {name: value[name] for name in value if name in RESERVED and name != "grids"}
-    common = {_name(name): setting for name, setting in value.items() if name not in RESERVED}
+    common = _named({name: setting for name, setting in value.items() if name not in RESERVED})
     grids = value.get("grids", [{}])
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise LehrError(
             f"grids is {reprlib.repr(grids)}: give a list of grids, each with its settings, `- {{method: gradual}}`"
         )
-    merged = tuple(common | {_name(name): setting for name, setting in grid.items()} for grid in grids)
+    merged = tuple(common | _named(grid) for grid in grids)
     return validated(Study, {"title": title} | own | {"grids": merged})
 
 
-def _name(name: Any) -> str:
-    return str(name).replace("-", "_")
+def _named(values: dict[Any, Any]) -> dict[str, Any]:
+    """Settings by their names with underscores."""
+    names = [str(name).replace("-", "_") for name in values]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise LehrError(f"{twice} is given twice, with - and with _: leave one out")
+    return dict(zip(names, values.values(), strict=True))

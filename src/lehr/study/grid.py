@@ -23,12 +23,3 @@ def points(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     names = list(values)
     for point in product(*([v] if not isinstance(v, (list, tuple)) else v for v in values.values())):
         yield {name: tuple(v) if isinstance(v, list) else v for name, v in zip(names, point, strict=True)}
-
-
-def axes(values: Mapping[str, Any]) -> list[str]:
-    """The names whose values are several.
-
-    >>> axes({"method": ["one-shot", "gradual"], "epochs": 3})
-    ['method']
-    """
-    return [name for name, value in values.items() if isinstance(value, (list, tuple)) and len(value) > 1]

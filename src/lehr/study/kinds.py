@@ -14,10 +14,14 @@ from lehr.recipes.parent import INHERITED
 from lehr.recipes.train import train
 from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
 from lehr.runs import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs.folder import KINDS
 from lehr.sparsify.method import methods
 
 # What a run has in common with the run that it starts from, by the same name in a study file.
 SHARED = (*INHERITED, "seed", "threads")
+# Settings that several kinds have and that without a prefix are those of the run that comes first.
+EARLIEST = ("epochs", "lr", "schedule", "accumulate")
+Key = tuple[str, str]  # a kind of run, and a setting of it
 FILLED = ("parent", "parent_digest", "parent_epochs")  # by the run that one starts from, not by the file
 
 
@@ -33,6 +37,7 @@ class Kind:
         defaults: settings where the file has none.
         read: turns values of the file into settings (a method written with its options, say).
         title: a short readable text for folder names.
+        free: settings in which two rows may differ and be compared all the same.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Kind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[dict[str, Any]], dict[str, Any]] = dict
     title: Callable[[Settings], str] = lambda settings: type(settings).__name__
+    free: frozenset[str] = frozenset({"lr"})
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -68,39 +74,40 @@ def divided(kind: Kind, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     >>> tuned["lr"], tuned["sparsity"], tuned["seed"], dense["lr"], dense["seed"], "sparsity" in dense
     (0.2, 0.9, 1, 0.1, 1, False)
     """
+    parts: dict[str, dict[str, Any]] = {one.name: dict(one.defaults) for one in lineage(kind)}
+    resolved = {name: resolve(kind, name) for name in values}
+    for name in sorted(
+        values, key=lambda name: len(resolved[name]), reverse=True
+    ):  # what is prefixed over what is shared
+        for holder, field_name in resolved[name]:
+            parts[holder][field_name] = values[name]
+    return list(parts.values())
+
+
+def resolve(kind: Kind, name: str) -> list[Key]:
+    """The settings that a name in a study file means, the run's own first.
+
+    Raises:
+        LehrError: there is no such setting.
+
+    >>> resolve(kinds["tune"], "tune_lr"), resolve(kinds["tune"], "lr"), resolve(kinds["tune"], "seed")
+    ([('tune', 'lr')], [('train', 'lr')], [('tune', 'seed'), ('train', 'seed')])
+    """
     line = lineage(kind)
-    parts: list[dict[str, Any]] = [dict(one.defaults) for one in line]
-    prefixed: list[tuple[int, str, Any]] = []
-    for name, value in values.items():
-        own = [i for i, one in enumerate(line) if name.startswith(f"{one.name}_") and _rest(one, name) in one.own]
-        if own:
-            prefixed.append((own[0], _rest(line[own[0]], name), value))
-            continue
-        holders = [i for i, one in enumerate(line) if name in one.own]
-        if not holders:
-            raise unknown("setting of a study", name, _names(line))
-        everywhere = name in SHARED
-        chosen = holders if everywhere else [i for i in holders if name in EARLIEST][-1:] or holders[:1]
-        for i in chosen:
-            parts[i][name] = value
-    for i, name, value in prefixed:  # over what is shared
-        parts[i][name] = value
-    return [one.read(part) for one, part in zip(line, parts, strict=True)]
+    for one in line:
+        rest = name[len(one.name) + 1 :]
+        if name.startswith(f"{one.name}_") and rest in one.own:
+            return [(one.name, rest)]
+    holders = [(one.name, name) for one in line if name in one.own]
+    if not holders:
+        prefixed = [f"{one.name}_{field_name}" for one in line for field_name in EARLIEST if one.parent]
+        raise unknown("study setting", name, [*{field_name for one in line for field_name in one.own}, *prefixed])
+    if name in SHARED:
+        return holders
+    return holders[-1:] if name in EARLIEST else holders[:1]
 
 
 CHOICE = ("sparsity", *SELECTION)  # what a network that is left dense has none of
-
-# Settings that several kinds have and that without a prefix are those of the run that comes first.
-EARLIEST = ("epochs", "lr", "schedule", "accumulate")
-
-
-def _rest(kind: Kind, name: str) -> str:
-    return name[len(kind.name) + 1 :]
-
-
-def _names(line: list[Kind]) -> list[str]:
-    prefixed = [f"{one.name}_{name}" for one in line for name in ("epochs", "lr", "schedule") if one.parent]
-    return [*{name for one in line for name in one.own}, *prefixed]
 
 
 def _train(settings: Settings, path: Path, parent: Path | None) -> None:
@@ -116,11 +123,12 @@ def _tune(settings: Settings, path: Path, parent: Path | None) -> None:
 def _method(values: dict[str, Any]) -> dict[str, Any]:
     """A method written with its options, apart; without the axes of a grid that the method has no use for."""
     name, options = parse_method(str(values["method"]))
-    foreign = set(CHOICE) if name == DENSE else set()
     accepted = set() if name == DENSE else set(signature(methods[name]).parameters)
-    foreign |= {setting for parameter, setting in METHOD_SETTINGS.items() if parameter not in accepted} - {"scope"}
+    foreign = {setting for parameter, setting in METHOD_SETTINGS.items() if parameter not in accepted} - {"scope"}
     if "steps" not in accepted:
-        foreign.add("anneal")
+        foreign |= {"anneal", "inactive", "restart"}
+    if name == DENSE:
+        foreign |= {*CHOICE, "probe"}
     return {key: value for key, value in values.items() if key not in foreign} | {"method": name} | options
 
 
@@ -129,9 +137,18 @@ def _tuned(settings: Settings) -> str:
     return settings.method if settings.method == DENSE else f"{settings.method}-{settings.sparsity:g}"
 
 
-kinds.add("train", Kind("train", TrainSettings, _train, defaults={"epochs": 20}, title=lambda settings: "dense"))
-kinds.add(
-    "tune", Kind("tune", TuneSettings, _tune, "train", {"epochs": 20, "method": "one-shot"}, _method, _tuned)
+def add_kind(kind: Kind) -> Kind:
+    """Make a kind of run known, to studies and to run folders."""
+    KINDS.setdefault(kind.name, kind.settings)
+    return kinds.add(kind.name, kind)
+
+
+add_kind(Kind("train", TrainSettings, _train, defaults={"epochs": 20}, title=lambda settings: "dense"))
+add_kind(
+    Kind(
+        "tune", TuneSettings, _tune, "train", {"epochs": 20, "method": "one-shot"}, _method, _tuned,
+        frozenset({"lr", "method", "sparsity", "anneal", "inactive", "restart", "probe", *METHOD_SETTINGS.values()}),
+    )
 )  # fmt: skip
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.base.errors import LehrError, unknown
-from lehr.recipes.tune import DENSE
+from lehr.report.summary import is_variant
 from lehr.runs import Settings
 from lehr.study.grid import points
-from lehr.study.kinds import Kind, divided, kinds, lineage, settings_of
-
-PARENT, TUNED_DENSE = "dense parent", "dense, tuned on"  # what these rows are called
+from lehr.study.kinds import Key, Kind, divided, kinds, lineage, resolve, settings_of
+from lehr.study.labels import row_label, told, varied
 
 
 class Study(BaseModel):
@@ -30,7 +30,7 @@ class Study(BaseModel):
     title: str
     kind: str = "tune"
     grids: tuple[dict[str, Any], ...] = Field(min_length=1)
-    choose: tuple[str, ...] = ("tune_lr",)
+    choose: tuple[str, ...] | None = None  # None is the learning rate of the kind
     choose_seeds: tuple[int, ...] | None = None
     panels: tuple[str, ...] = ("data", "model")  # settings that tell one table from another
     against: str = "one-shot"
@@ -47,6 +47,12 @@ class Study(BaseModel):
             if type(values.get("choose_seeds")) is int:
                 values["choose_seeds"] = (values["choose_seeds"],)
         return values
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The axes that validation chooses along."""
+        usual = (f"{self.kind}_lr" if kinds[self.kind].parent else "lr",)
+        return usual if self.choose is None else self.choose
 
     @property
     def name(self) -> str:
@@ -73,6 +79,7 @@ class Run:
     sparsity: float = 0.0
     choice: tuple[tuple[str, Any], ...] = ()
     seed: int = 0
+    terms: str = ""  # what two rows must have alike to be compared: everything but method and mask
 
     def path(self, out: Path) -> Path:
         """Its folder."""
@@ -88,111 +95,116 @@ def plan(study: Study) -> list[Run]:
     """Every run of a study, once, with the runs that they start from; seeds in turn, parents before children.
 
     Raises:
-        LehrError: a setting does not exist or is wrong.
+        LehrError: a setting does not exist, is wrong, or is of no use; or two unlike runs would share a row.
     """
     kind = kinds[study.kind]
-    drafts: dict[str, tuple[Run, dict[str, Any]]] = {}
+    hidden = {*_keys(study.choices, kind), *_keys(study.panels, kind), *((one.name, "seed") for one in lineage(kind))}
+    hidden |= {(kind.name, "sparsity"), (kind.name, "method")}
+    drafts: dict[str, _Draft] = {}
+    idle: set[str] = {name for grid in study.grids for name in grid}
     for grid in study.grids:
         for values in points(grid):
-            for run, flat in _chain(kind, values):
-                drafts.setdefault(run.name, (run, flat))
-    first = {name: flat for name, (run, flat) in drafts.items() if run.kind == kind.name}
-    varied = _varied(first)
-    for name in (*study.choose, *study.panels):
-        _check_name(name, kind, study)
-    runs = []
-    for run, flat in drafts.values():
-        if run.kind != kind.name:
-            runs.append(run)
+            for draft in _chain(kind, values):
+                drafts.setdefault(draft.run.name, draft)
+                idle -= {name for name in values if draft.given & set(resolve(kind, name))}
+    if idle:
+        name = min(idle)
+        raise LehrError(f"{name} is given and no method of the study has a use for it: leave it out")
+    several = {one.name: varied([d.flat for d in drafts.values() if d.run.kind == one.name]) for one in lineage(kind)}
+    placed = []
+    for draft in drafts.values():
+        run, flat, own = draft.run, draft.flat, kinds[draft.run.kind]
+        if own is not kind:
+            shown = several[own.name] - {key for key in hidden if key not in _keys(study.choices, kind)}
+            placed.append(replace(run, label=row_label(own, "", flat, shown, parent=True)))
             continue
-        chosen = tuple((name, flat[name]) for name in study.choose if name in flat)
-        panel = ", ".join(_told(name, flat[name]) for name in study.panels if name in flat and len(varied[name]) > 1)
-        hidden = {*study.choose, *study.panels, "seed", "tune_seed", "sparsity", "method"}
-        runs.append(
-            Run(
-                run.name, run.kind, run.settings, run.parent, run.folder,
-                panel=panel,
-                label=_label(kind, flat, {k for k, v in varied.items() if len(v) > 1} - hidden),
+        in_panels = [name for name in study.panels if several[kind.name] & set(resolve(kind, name))]
+        placed.append(
+            replace(
+                run,
+                label=row_label(kind, draft.written, flat, several[kind.name] - hidden),
+                panel=", ".join(told(name, flat[resolve(kind, name)[0]]) for name in in_panels),
                 sparsity=float(getattr(run.settings, "sparsity", 0.0)),
-                choice=chosen,
-                seed=int(flat["seed"]),
+                choice=tuple((name, flat[resolve(kind, name)[0]]) for name in study.choices),
+                terms=draft.terms,
             )
-        )  # fmt: skip
-    return _ordered(runs, study)
+        )
+    _check_places(placed, study)
+    return _ordered(placed, study)
 
 
-def _chain(kind: Kind, values: dict[str, Any]) -> list[tuple[Run, dict[str, Any]]]:
-    """A run and those that it starts from, first things first, each with the flat settings that labels are made of."""
+@dataclass(frozen=True)
+class _Draft:
+    """A run before it has its place in the tables: its settings and those of its ancestors, and which of them were given."""
+
+    run: Run
+    flat: dict[Key, Any]
+    given: frozenset[Key]
+    written: str = ""
+    terms: str = ""
+
+
+def _chain(kind: Kind, values: dict[str, Any]) -> list[_Draft]:
+    """A run and those that it starts from, first things first."""
     line = lineage(kind)
-    parts = divided(kind, {"threads": 1, **values})
-    result: list[tuple[Run, dict[str, Any]]] = []
-    parent: str | None = None
-    for one, part in reversed(list(zip(line, parts, strict=True))):
-        settings = settings_of(one, part, parent or "")
+    given = {key for name in values for key in resolve(kind, name)}
+    flat: dict[Key, Any] = {}
+    result: list[_Draft] = []
+    parent, seed, written = None, 0, ""
+    for one, part in reversed(list(zip(line, divided(kind, {"threads": 1, **values}), strict=True))):
+        written = str(part.get("method", ""))
+        read = one.read(part)
+        settings = settings_of(one, read, parent or "")
         if not settings.threads:
             raise LehrError("threads is 0: name the number of threads of a run, which its bits depend on")
+        seed = seed if result else settings.seed  # of the first run of the chain
+        flat = flat | {(one.name, name): getattr(settings, name) for name in one.own}
         folder = f"{one.title(settings)}-seed{settings.seed}-{settings.digest}"
-        run = Run(settings.digest, one.name, settings, parent, folder, seed=settings.seed)
-        result.append((run, {}))
+        run = Run(settings.digest, one.name, settings, parent, folder, seed=seed)
+        used = frozenset(key for key in given if key[0] == one.name and key[1] in read)
+        terms = repr(sorted((key, repr(v)) for key, v in flat.items() if key[1] not in one.free and key[1] != "seed"))
+        result.append(_Draft(run, flat, used, written, terms))
         parent = run.name
-    flat = _flat(kind, values, result[-1][0].settings)
-    result[-1] = (result[-1][0], flat)
     return result
 
 
-def _flat(kind: Kind, values: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The settings that a file may set, by the names that it has for them, defaults filled in."""
-    dump = settings.model_dump()
-    own = {}
-    for name in kind.own:
-        prefixed = f"{kind.name}_{name}"
-        own[
-            prefixed if kind.parent and (name in ("epochs", "lr", "schedule", "seed") or prefixed in values) else name
-        ] = dump[name]
-    return (
-        {"seed": 0} | {k: v for k, v in values.items() if k != "method"} | own | {"method_text": values.get("method")}
-    )
+def _keys(names: Iterable[str], kind: Kind) -> set[Key]:
+    """What names in `choose` or `panels` mean."""
+    found = {name: resolve(kind, name) for name in names}
+    for name, keys in found.items():
+        if keys[0][1] in ("sparsity", "seed"):
+            raise LehrError(f"choose and panels may not name {name}: rows are told apart by it, or averaged over it")
+    return {key for keys in found.values() for key in keys}
 
 
-def _varied(flats: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
-    """Every setting's values over all runs."""
-    names = {name for flat in flats.values() for name in flat}
-    return {name: {repr(flat.get(name)) for flat in flats.values()} for name in names}
-
-
-def _label(kind: Kind, flat: dict[str, Any], varied: set[str]) -> str:
-    """What a row is called: the method as written, and what else differs from the usual."""
-    method = flat.get("method", "")
-    if method == DENSE:
-        return TUNED_DENSE
-    text = str(flat.get("method_text") or method)
-    named = {pair.partition("=")[0] for pair in text.split(":")[1:]}
-    more = []
-    for name in sorted(varied - named - {"method_text"}):
-        own = name.removeprefix(f"{kind.name}_")
-        usual = kind.settings.model_fields[own].default if own in kind.settings.model_fields else None
-        if name in flat and flat[name] != usual:
-            more.append(_told(own, flat[name]))
-    return ":".join(filter(None, [text, *more]))
-
-
-def _told(name: str, value: Any) -> str:
-    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-
-
-def _check_name(name: str, kind: Kind, study: Study) -> None:
-    own = {f"{one.name}_{field}" for one in lineage(kind) for field in one.own if one.parent}
-    known = own | {field for one in lineage(kind) for field in one.own}
-    if name not in known:
-        raise unknown("setting of a study", name, known)
-    if name in ("seed", "sparsity"):
-        raise LehrError(f"choose and panels may not name {name}: rows are told apart by it, or averaged over it")
+def _check_places(runs: list[Run], study: Study) -> None:
+    """Raise where unlike runs would be averaged, a row could not choose, or the row of reference is missing."""
+    places: dict[object, Run] = {}
+    children: dict[str | None, set[str]] = {}
+    for run in runs:
+        children.setdefault(run.parent, set()).add(run.panel)
+    for run in runs:
+        for panel in children.get(run.name, {run.panel}):  # a parent is in those of its children
+            place = (panel, run.label, run.sparsity, run.choice, run.settings.lr, run.seed, run.settings.seed)
+            if places.setdefault(place, run) is not run:
+                raise LehrError(f"unlike runs are both called {run.label!r}: name what tells them apart in `panels`")
+    own = [run for run in runs if run.kind == study.kind]
+    for row in dict.fromkeys(run.row for run in own):
+        choices = {run.choice for run in own if run.row == row}
+        seeds = {run.seed for run in own if run.row == row}
+        if len(choices) > 1 and study.choose_seeds is not None and not seeds & set(study.choose_seeds):
+            raise LehrError(f"{row[1]} has none of the seeds that choose, {study.choose_seeds}: add one to its grid")
+    labels = {run.label for run in own}
+    if "against" in study.model_fields_set and not any(is_variant(label, study.against) for label in labels):
+        raise unknown("row", study.against, labels)
 
 
 def _ordered(runs: list[Run], study: Study) -> list[Run]:
     """Seed by seed, so that a study that is stopped early has whole columns; those that choose come first."""
     order = {name: i for i, name in enumerate(dict.fromkeys(run.seed for run in runs))}
     choosing = set(order) if study.choose_seeds is None else set(study.choose_seeds)
+    if not choosing:
+        raise LehrError("choose_seeds is empty: name the seeds that choose, or leave it out for all")
     missing = sorted(choosing - set(order))
     if missing:
         raise LehrError(

@@ -21,17 +21,22 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
 
     ``best/`` holds the network that validation prefers at the highest sparsity, with its mask.
     """
-    write_text(out / "table.md", markdown_table(found.rows))
+    for stale in (*out.glob("accuracy*.svg"), *out.glob("best/*")):  # of an earlier version of the study
+        stale.unlink()
+    write_text(out / "table.md", markdown_table(found.rows, found.study.against))
     panels = list(dict.fromkeys(row.panel for row in found.rows))
     for i, panel in enumerate(panels):
         name = "accuracy.svg" if len(panels) == 1 else f"accuracy-{i + 1}.svg"
-        write_text(out / name, accuracy_plot([row for row in found.rows if row.panel == panel]))
+        own = [row for row in found.rows if row.panel == panel]
+        if any(row.sparsity for row in own):
+            write_text(out / name, accuracy_plot(own))
     files = {
         "table": str(out / "table.md"),
         "report": str(write_report(out / "report.html", found.page(shlex.join(command)))),
         "results": str(out / "results.parquet"),
     }
-    best = best_cell(found.rows, found.cells)
+    # Accuracies on other data, or of other networks, are not to be compared.
+    best = best_cell(found.rows, found.cells) if len(panels) == 1 else None
     if best is not None:
         for name in ("model.safetensors", "mask.safetensors"):
             source = Path(best.path) / name

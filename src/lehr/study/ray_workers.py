@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lehr.base.errors import CannotWrite, Interrupted, LehrError
-from lehr.study.execute import Job, State, do, state_of
+from lehr.study.execute import Job, State, do, record_failure, state_of
 from lehr.training.interrupt import stop_on_signal
 
 GLANCE = 0.2  # seconds between looks at what else has happened
@@ -40,6 +40,7 @@ def do_all_on_ray(
         Interrupted, CannotWrite: as `lehr.study.execute.do`.
     """
     with _ray(workers, address) as ray, stop_on_signal() as request:
+        _check_room(ray, jobs, address, gpus)
         remote = ray.remote(max_retries=RETRIES, num_gpus=gpus)(_work)
         parents: dict[object, Any] = {}
         pending: dict[Any, Job] = {}
@@ -69,6 +70,17 @@ def do_all_on_ray(
                     told(job, state)
 
 
+def _check_room(ray: Any, jobs: Sequence[Job], address: str | None, gpus: float) -> None:
+    """Raise where no machine could ever take a run: Ray would wait for one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = max((job.run.settings.threads for job in jobs), default=1) if address else 1
+    for name, wanted in (("GPU", gpus), ("CPU", cpus)):
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if wanted > most:
+            remedy = "leave --gpus-per-run out" if name == "GPU" else "lower threads, or add a machine"
+            raise LehrError(f"a run asks for {wanted:g} {name} and the largest machine has {most:g}: {remedy}")
+
+
 def _work(job: Job, before: object) -> tuple[str, str]:
     """In a worker; `before` is only there so that Ray waits for the parent. What is raised would lose its class."""
     os.environ.pop("WORLD_SIZE", None)  # a run is one process
@@ -85,9 +97,9 @@ def _result(ray: Any, reference: Any, job: Job) -> State:
     try:
         status, reason = ray.get(reference)
     except ray.exceptions.WorkerCrashedError:
-        return State("failed", f"its worker died {RETRIES + 1} times: memory may have run out, use fewer --workers")
+        return record_failure(job, f"its worker died {RETRIES + 1} times: memory may have run out, use fewer --workers")
     except ray.exceptions.OutOfMemoryError:
-        return State("failed", "memory ran out: use fewer --workers")
+        return record_failure(job, "memory ran out: use fewer --workers")
     except ray.exceptions.RayError as error:
         raise LehrError(f"Ray could not do {job.run.folder} ({' '.join(str(error).split())[:300]})") from None
     if status == "full":

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from lehr.base.errors import LehrError, unknown
-from lehr.base.files import read_json, write_json
+from lehr.base.files import read_json, read_yaml, write_json
 from lehr.data.sources import find
 from lehr.models.registry import known
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
@@ -73,13 +73,7 @@ def read_recipe(path: Path, out: Path | None = None, changes: Sequence[str] = ()
     Raises:
         LehrError: the file is not YAML, or names a stage or setting that does not exist or is wrong.
     """
-    if not path.is_file():
-        raise LehrError(f"there is no recipe {path}: give the path of a YAML file")
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise LehrError(f"{path} is not YAML ({reason}): correct it") from None
+    value = read_yaml(path, "recipe")
     if not isinstance(value, dict) or not isinstance(value.get("stages"), list) or not value["stages"]:
         raise LehrError(f"{path} has no list of stages: write `stages:` and below it `- train: {{data: digits, ...}}`")
     for key in value.keys() - {"out", "stages"}:
@@ -136,6 +130,8 @@ def _stage(kind: str, values: dict[str, Any], before: Sequence[Stage]) -> Stage:
         source = next((stage.name for stage in reversed(before) if stage.kind in wanted), None)
         if source is None:
             raise LehrError(f"the stage {name} has nothing to start from: put a train stage before it, or write `from`")
+    if source is not None and kind == "study":
+        raise LehrError(f"the stage {name} sets from, and a study trains parents of its own: leave it out")
     trackers = settings.pop("trackers", ())
     workers = settings.pop("workers", 1)
     if type(workers) is not int or workers < 1:

@@ -10,24 +10,60 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from lehr.base.environment import environment
 from lehr.base.errors import LehrError
 from lehr.base.files import read_json, write_beside
-from lehr.report.environment import environment
 from lehr.report.summary import Cell
 from lehr.runs import RunFolder
 from lehr.runs.folder import is_result
 from lehr.study.execute import state_of
-from lehr.study.plan import PARENT, Run
+from lehr.study.kinds import kinds
+from lehr.study.plan import Run
 
 FILE = "results.parquet"
 Record = dict[str, Any]
 # Columns that are JSON because their values have no one type.
 PACKED = ("settings", "result", "metrics", "environment")
+
+
+def _is_result(value: dict[str, Any]) -> dict[str, Any]:
+    if not is_result(value):
+        raise ValueError("a row has not the values of a result")
+    return value
+
+
+class _Epoch(BaseModel):
+    """What the plots read of an epoch; any more are numbers too."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+
+    validation_accuracy: float
+    expected_density: float | None = None
+
+
+class _Checked(BaseModel):
+    """What every row must have; scores in columns of their own are copies."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    kind: str
+    parent: str | None
+    folder: str
+    status: str
+    final: bool
+    seconds: float | None
+    settings: dict[str, Any]
+    result: Annotated[dict[str, Any], AfterValidator(_is_result)]
+    metrics: list[_Epoch]
+    environment: dict[str, str]
 
 
 def record_of(run: Run, path: Path, where: Mapping[str, str]) -> Record | None:
@@ -37,7 +73,7 @@ def record_of(run: Run, path: Path, where: Mapping[str, str]) -> Record | None:
         return None
     folder = RunFolder(path)
     result: dict[str, Any] = folder.result() if folder.done else {"failed": state.reason}
-    seconds = float(read_json(folder.timing_file)["seconds"]) if folder.timing_file.is_file() else math.nan
+    timing = _object(folder.timing_file)
     settings = run.settings.model_dump(mode="json")
     for name in ("parent", "parent_digest"):
         settings.pop(name, None)
@@ -57,12 +93,18 @@ def record_of(run: Run, path: Path, where: Mapping[str, str]) -> Record | None:
         "final": folder.done,
         **scores,
         "nonzeros": result.get("nonzeros"),
-        "seconds": None if math.isnan(seconds) else seconds,
+        "seconds": timing.get("seconds"),
         "settings": settings,
         "result": result,
         "metrics": folder.metrics(),
-        "environment": dict(where),
+        "environment": timing.get("environment", dict(where)),
     }
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a small file; empty where there is none."""
+    value = read_json(path) if path.is_file() else {}
+    return value if isinstance(value, dict) else {}
 
 
 def gather(runs: Sequence[Run], out: Path, former: Mapping[str, Record]) -> dict[str, Record]:
@@ -78,10 +120,12 @@ def gather(runs: Sequence[Run], out: Path, former: Mapping[str, Record]) -> dict
 
 def write_results(out: Path, records: Iterable[Record]) -> Path:
     """Write the file, beside and renamed; its rows in the order given."""
-    rows = [{k: json.dumps(v, sort_keys=True) if k in PACKED else v for k, v in r.items()} for r in records]
+    rows = [{k: json.dumps(v) if k in PACKED else v for k, v in r.items()} for r in records]
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
-    return write_beside(out / FILE, lambda beside: pq.write_table(table, beside, compression="zstd"))
+    return write_beside(
+        out / FILE, lambda beside: pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+    )
 
 
 def read_results(out: Path) -> dict[str, Record]:
@@ -94,12 +138,12 @@ def read_results(out: Path) -> dict[str, Record]:
     if not path.is_file():
         return {}
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
         records = [{k: json.loads(v) if k in PACKED else v for k, v in row.items()} for row in rows]
-        if not all(is_result(r["result"]) and isinstance(r["metrics"], list) for r in records):
-            raise ValueError("a row has not the values of a result")
-        return {str(r["name"]): r for r in records}
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        for record in records:
+            _Checked.model_validate(record)
+        return {record["name"]: record for record in records}
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LehrError(f"{path} is damaged ({reason}): delete it, and start the study again to make it anew") from None
 
@@ -116,14 +160,16 @@ def cells_of(runs: Sequence[Run], records: Mapping[str, Record], out: Path) -> l
             continue
         record = records[run.name]
         places = panels.get(run.name, {run.panel: None})
-        cells += [_cell(run, record, panel, out, parent=run.name in panels) for panel in places]
+        cells += [_cell(run, record, panel, out) for panel in places]
     return cells
 
 
-def _cell(run: Run, record: Record, panel: str, out: Path, *, parent: bool) -> Cell:
+def _cell(run: Run, record: Record, panel: str, out: Path) -> Cell:
     settings = run.settings.model_dump(mode="json", exclude={"parent", "parent_digest"})
+    prefix = f"{run.kind}_"
+    own_rate = f"{prefix}lr" if kinds[run.kind].parent else "lr"  # which has a column
     return Cell(
-        label=run.label or PARENT if parent else run.label,
+        label=run.label,
         sparsity=run.sparsity,
         lr=run.settings.lr,
         seed=run.seed,
@@ -132,7 +178,8 @@ def _cell(run: Run, record: Record, panel: str, out: Path, *, parent: bool) -> C
         metrics=record["metrics"],
         seconds=math.nan if record["seconds"] is None else float(record["seconds"]),
         panel=panel,
-        choice=", ".join(f"{k.removeprefix('tune_')}={v}" for k, v in run.choice if k not in ("lr", "tune_lr")),
+        choice=", ".join(f"{name.removeprefix(prefix)}={value}" for name, value in run.choice if name != own_rate),
         replicate=run.settings.seed,
         settings=settings,
+        terms=run.terms,
     )

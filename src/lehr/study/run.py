@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import Interrupted, LehrError, require
 from lehr.base.files import read_json, write_json
 from lehr.report.html import Page
 from lehr.report.summary import Cell, Row, best_choice, summarise
@@ -61,9 +62,13 @@ class Findings:
             self.study.against, self.study.choose_seeds, len(self.runs), self.failures,
         )  # fmt: skip
 
-    def confirming(self) -> list[Row]:
-        """The rows over the seeds that chose nothing."""
-        return summarise(self.cells, self.study.choose_seeds, against=self.study.against, confirming=True)
+    def confirming(self) -> Findings:
+        """The same over the seeds that chose nothing."""
+        seeds = self.study.choose_seeds
+        if seeds is None:
+            raise LehrError("every seed of this study chooses, so none confirms: name choose_seeds in its file")
+        rows = summarise(self.cells, seeds, against=self.study.against, confirming=True)
+        return replace(self, rows=rows, cells=[cell for cell in self.cells if cell.seed not in seeds])
 
     @property
     def failures(self) -> list[Cell]:
@@ -89,13 +94,13 @@ def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), sh
     begin(study, out)
     records = gather(runs, out, read_results(out))
     board = _Board(study, runs, out, records)
-    first = [run for run in runs if study.choose_seeds is None or run.seed in study.choose_seeds]
-    board.do(first, "runs", workers, show=show)
-    rest = chosen_only([run for run in runs if run not in first], cells_of(first, board.records, out))
-    if rest:
-        board.do(rest, "other seeds", workers, show=show)
-    board.save()
-    return _found(study, [*first, *rest], board.records, out)
+    try:
+        if study.choose_seeds is not None:
+            board.do([run for run in runs if run.seed in study.choose_seeds], "runs that choose", workers, show=show)
+        board.do(expected(study, runs, cells_of(runs, board.records, out)), "runs", workers, show=show)
+    except Interrupted:
+        raise Interrupted("stopped; every run has saved its state: start the same command again to go on") from None
+    return _found(study, runs, board.records, out)
 
 
 def missing(study: Study, out: Path) -> tuple[list[Run], Estimate]:
@@ -103,20 +108,12 @@ def missing(study: Study, out: Path) -> tuple[list[Run], Estimate]:
     runs = plan(study)
     check(study, runs)
     records = gather(runs, out.absolute(), read_results(out))
-    expected = one_choice(study, runs)
-    todo = [run for run in expected if run.name not in records or not records[run.name]["final"]]
+    todo = [
+        run
+        for run in expected(study, runs, cells_of(runs, records, out))
+        if run.name not in records or not records[run.name]["final"]
+    ]
     return todo, estimate(todo, keep_weights=study.keep_weights, kind=study.kind)
-
-
-def one_choice(study: Study, runs: Sequence[Run]) -> list[Run]:
-    """As many runs as there will be: seeds that do not choose run at one choice for each row."""
-    first: dict[tuple[str, str, float], tuple[tuple[str, object], ...]] = {}
-    kept = []
-    for run in runs:
-        chooses = study.choose_seeds is None or run.seed in study.choose_seeds or run.kind != study.kind
-        if chooses or first.setdefault(run.row, run.choice) == run.choice:
-            kept.append(run)
-    return kept
 
 
 def is_study(folder: Path) -> bool:
@@ -128,7 +125,10 @@ def read_study_folder(out: Path) -> Findings:
     """What has been found so far in a study's folder; its description and its file of results alone will do."""
     if not is_study(out):
         raise LehrError(f"there is no study in {out}: give the folder that `lehr study run` had as --out")
-    study = validated(Study, read_json(out / STUDY))
+    value = read_json(out / STUDY)
+    if not isinstance(value, dict):
+        raise LehrError(f"{out / STUDY} is damaged: it describes no study; start the study again to make it anew")
+    study = validated(Study, value)
     runs = plan(study)
     return _found(study, runs, gather(runs, out, read_results(out)), out)
 
@@ -143,20 +143,31 @@ def begin(study: Study, out: Path) -> None:
     write_json(out / STUDY, study.model_dump(mode="json"))
 
 
-def chosen_only(runs: Sequence[Run], cells: Sequence[Cell]) -> list[Run]:
-    """The runs at what validation has chosen for their rows, and what those start from."""
-    choices: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
+def expected(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> list[Run]:
+    """The runs that there will be: seeds that do not choose run at one choice for each row.
+
+    Where a row's choosing runs have not all ended, its first choice stands in for the one that will be made.
+    """
+    if study.choose_seeds is None:
+        return list(runs)
+    groups: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
     for cell in cells:
-        choices.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
-    best = {row: best_choice(groups) for row, groups in choices.items()}
-    parents = {run.parent for run in runs}
+        if cell.seed in study.choose_seeds:
+            groups.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
+    choosing = [run for run in runs if run.seed in study.choose_seeds]
+    ended = Counter(cell.row for group in groups.values() for own in group.values() for cell in own)
+    planned = Counter(run.row for run in choosing)
+    chosen = {
+        row: best_choice(group, study.choose_seeds) for row, group in groups.items() if ended[row] == planned[row]
+    }
+    every = {run.name for run in choosing}
     kept = [
         run
         for run in runs
-        if run.name not in parents and (run.row not in best or _choice(run) == best[run.row])
-    ]  # fmt: skip
-    needed = {run.parent for run in kept}
-    return [run for run in runs if run in kept or run.name in needed]
+        if run.name in every or run.kind != study.kind or chosen.setdefault(run.row, _choice(run)) == _choice(run)
+    ]
+    parents = {run.parent for run in kept}
+    return [run for run in kept if run.kind == study.kind or run.name in parents]
 
 
 def _choice(run: Run) -> tuple[float, str]:
@@ -166,6 +177,7 @@ def _choice(run: Run) -> tuple[float, str]:
 
 def _found(study: Study, runs: list[Run], records: dict[str, Record], out: Path) -> Findings:
     cells = cells_of(runs, records, out)
+    runs = expected(study, runs, cells)
     rows = summarise(cells, study.choose_seeds, against=study.against)
     where = [records[run.name]["environment"] for run in runs if run.name in records]
     return Findings(study, runs, cells, rows, _common(where))
@@ -199,9 +211,6 @@ class _Board:
                 nonlocal count
                 count += 1
                 line.update(count, "" if state.status == "done" else f"{job.run.folder} failed")
-                if not self.study.keep_weights and job.run.kind == self.study.kind:
-                    for name in ("model.safetensors", "mask.safetensors"):
-                        (job.path / name).unlink(missing_ok=True)
                 if time.monotonic() - self.saved > SAVED:
                     self.save()
 
@@ -213,6 +222,11 @@ class _Board:
             finally:
                 self.records = gather(self.runs, self.out, self.records)
         self.save()
+        if not self.study.keep_weights:
+            for run in self.runs:
+                if run.kind == self.study.kind and self._final(run):
+                    for name in ("model.safetensors", "mask.safetensors"):
+                        (run.path(self.out) / name).unlink(missing_ok=True)
 
     def _final(self, run: Run) -> bool:
         return run.name in self.records and bool(self.records[run.name]["final"])

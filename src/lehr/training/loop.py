@@ -124,7 +124,6 @@ def fit(
     torch.manual_seed(settings.seed)
     total = total_steps(settings, data)
     average_from = averaging.check_average(settings.average, total, 0 if method is None else method.steps)
-    started = time.monotonic()
     with ExitStack() as stack:
         accelerator = stack.enter_context(tracked(settings, folder, trackers))
         optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
@@ -147,7 +146,7 @@ def fit(
         if not (math.isfinite(validation.nll) and math.isfinite(test.nll)):
             raise Diverged("the network ended with weights that give no finite loss: lower the learning rate")
     accelerator.free_memory()
-    return Outcome(validation, test, time.monotonic() - started)
+    return Outcome(validation, test, run.seconds())
 
 
 class _Run:
@@ -184,7 +183,11 @@ class _Run:
         self.bf16 = choose_precision(settings.precision, model) == "bf16"
         self.position = Position()
         self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0}
-        self.saved_at = time.monotonic()
+        self.started = self.saved_at = time.monotonic()
+
+    def seconds(self) -> float:
+        """Spent on the run so far, in this process and in those before it."""
+        return time.monotonic() - self.started
 
     # -- one epoch ----------------------------------------------------------------------------
     def epoch(self) -> None:
@@ -327,6 +330,7 @@ class _Run:
             attachment=None if self.attachment is None else self.attachment.state_dict(),
             totals=self.totals,
             average={} if self.average is None else self.average.state(),
+            seconds=self.seconds(),
         )
 
     def restore(self) -> None:
@@ -337,6 +341,7 @@ class _Run:
             return
         checkpoint = load_checkpoint(self.folder.checkpoint, self.settings.digest)
         self.position = Position(**checkpoint.position)
+        self.started -= checkpoint.seconds
         self.totals = dict(checkpoint.totals)
         if not self.accelerator.is_main_process:
             self.totals = dict.fromkeys(self.totals, 0.0)  # the first process has the sums of its own share

@@ -46,7 +46,9 @@ class Probe:
     def __call__(self, model: nn.Module, attachment: Attachment) -> dict[str, float]:
         """The numbers for now; the model, its gradients and the generators are left as they are."""
         method, target, step = attachment.method, attachment.target, attachment.step
-        with torch.random.fork_rng(devices=[]):
+        device = next(model.parameters()).device
+        self.batches = [(inputs.to(device), targets.to(device)) for inputs, targets in self.batches]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(PROBE_SEED)
             twin = _twin(model)
             draws = [_drawn(model, target, method, step, i) for i in range(len(self.batches))]
@@ -56,8 +58,9 @@ class Probe:
                 "drawn_loss": self._loss(twin, draws),
                 "gradient_noise": self._gradient_noise(twin, draws, target),
                 "distance": self._distance(model, target),
-                "noise_share": self._noise_share(twin, draws),
             }
+            if len(draws) > 1:
+                result["noise_share"] = self._noise_share(twin, draws)
             drift = self._norm_drift(twin, kept)
             return result if drift is None else result | {"norm_drift": drift}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -57,6 +57,11 @@ class StochasticThreshold(Method):
         seed: int = 0,
     ) -> None:
         check_fraction("tau", tau, below_one=False)
+        texts = set(mask.granularities.values())
+        require(
+            not any(text[0].isdigit() for text in texts),
+            f"{self.name} blurs one threshold and {', '.join(sorted(texts))} has one for every group: use another method",
+        )
         require(tau > 0, "tau is 0, which is a threshold without noise: use gradual")
         check_schedule(schedule)
         super().__init__(
@@ -83,12 +88,13 @@ class StochasticThreshold(Method):
         cuts = {name: self.target.granules(name) for name in self.target}
         scored = fold_groups({name: weights[name].detach().abs().float() for name in self.target}, cuts)
         spread = {n: cut.spread(scored[cut.group]).reshape(self.target[n].shape) for n, cut in cuts.items()}
-        kept = {name: spread[name][self.target[name].to(spread[name].device)].min() for name in self.target}
-        lowest = torch.stack([value.cpu() for value in kept.values()]).min()
         tiny = torch.finfo(torch.float32).tiny
+        common = _smallest_kept(list(spread.values()), self.target.kept) if self.scope == "global" else None
         for name, score in spread.items():
-            theta = (lowest if self.scope == "global" else kept[name]).to(score.device).clamp_min(tiny)
-            self._ratios[name] = (score.clamp_min(tiny) / theta).log()
+            theta = _smallest_kept([score], int(self.target[name].sum())) if common is None else common
+            ratio = (score.clamp_min(tiny) / max(theta, tiny)).log()
+            # What a layer keeps so as not to be empty lies below theta, and is to be in at the end.
+            self._ratios[name] = torch.where(self.target[name].to(ratio.device), ratio.abs(), ratio)
 
     def chance(self, t: int, part: Part) -> Chance:
         blur = temperature(self.schedule, self.progress(t), self.tau, self.initial.density)
@@ -110,6 +116,12 @@ class StochasticThreshold(Method):
                 f"the saved state of {self.name} has another shape for {name}: the checkpoint is of another network",
             )
         self._ratios = dict(tensors)
+
+
+def _smallest_kept(scores: Sequence[Tensor], count: int) -> float:
+    """The smallest of the `count` largest scores: those that a layer keeps only so as not to be empty do not count."""
+    flat = torch.cat([score.reshape(-1).cpu() for score in scores])
+    return float(flat.kthvalue(max(1, flat.numel() - count + 1)).values)
 
 
 methods.add(StochasticThreshold.name, StochasticThreshold)

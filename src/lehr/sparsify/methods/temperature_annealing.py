@@ -77,15 +77,23 @@ class TemperatureAnnealing(Method):
         self.schedule = schedule
         self.all_weights = all_weights
         self.by_layer = by_layer
+        self._counted: Mask | None = None
+        self._densities: dict[str, float] = {}
 
     def chance(self, t: int, part: Part) -> Chance:
         level = temperature(self.schedule, self.progress(t), self.tau, self.initial.density)
         if level == 0.0:
             return SETTLED
         if self.by_layer:
-            keep = self.target[part.name]
-            level = min(1.0, level * int(keep.sum()) / keep.numel() / self.target.density)
+            level = min(1.0, level * self._relative_density(part.name))
         return Chance(kept=1.0 - level if self.all_weights else 1.0, rest=level)
+
+    def _relative_density(self, name: str) -> float:
+        """The density of a layer's target over that of the whole; counted once for each target."""
+        if self._counted is not self.target:
+            self._counted = self.target
+            self._densities = {row.name: row.density / self.target.density for row in self.target.layers()}
+        return self._densities[name]
 
 
 methods.add(TemperatureAnnealing.name, TemperatureAnnealing)
