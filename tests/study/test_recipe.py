@@ -95,7 +95,7 @@ def test_every_setting_of_a_run_can_be_set(tmp_path):
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {sparsity: 0.5, from: trian}}]", "which is no stage and no path"),
         ("stages: [{train: {data: digits, model: lenet5}}, {tune: {granularity: 2:4}}]", "write it in quotes"),
         ("stages: [{study: {data: digits, model: lenet5, sparsity: 0.5, method: [gradul]}}]", "did you mean 'gradual'"),
-        ("stages: [{study: {data: digits, model: lenet5, sparsty: 0.5}}]", "in the stage study: there is no setting of a study"),
+        ("stages: [{study: {data: digits, model: lenet5, sparsty: 0.5}}]", "in the stage study: there is no study setting"),
         ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {run: elsewhere}}]", "sets run: write `from`"),
         ("stages: [{train: {data: digits, model: lenet5}}, {evaluate: {workers: 2}}]", "sets workers, which a stage of the kind"),
         ("stages: [{train: {data: digits, model: lenet5, trackers: 5}}]", "trackers is 5"),

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.base.errors import LehrError, unknown
+from lehr.recipes.tune import DENSE
 from lehr.report.summary import is_variant
 from lehr.runs import Settings
 from lehr.study.grid import points
@@ -110,7 +111,11 @@ def plan(study: Study) -> list[Run]:
     if idle:
         name = min(idle)
         raise LehrError(f"{name} is given and no method of the study has a use for it: leave it out")
-    several = {one.name: varied([d.flat for d in drafts.values() if d.run.kind == one.name]) for one in lineage(kind)}
+    several = {}
+    for one in lineage(kind):
+        # The dense control has none of what is about masks, which by itself tells nobody apart.
+        flats = [d.flat for d in drafts.values() if d.run.kind == one.name]
+        several[one.name] = varied([flat for flat in flats if flat.get((one.name, "method")) != DENSE] or flats)
     placed = []
     for draft in drafts.values():
         run, flat, own = draft.run, draft.flat, kinds[draft.run.kind]
@@ -195,7 +200,9 @@ def _check_places(runs: list[Run], study: Study) -> None:
         if len(choices) > 1 and study.choose_seeds is not None and not seeds & set(study.choose_seeds):
             raise LehrError(f"{row[1]} has none of the seeds that choose, {study.choose_seeds}: add one to its grid")
     labels = {run.label for run in own}
-    if "against" in study.model_fields_set and not any(is_variant(label, study.against) for label in labels):
+    if study.against != Study.model_fields["against"].default and not any(
+        is_variant(label, study.against) for label in labels
+    ):
         raise unknown("row", study.against, labels)
 
 
