@@ -5,6 +5,7 @@ import pytest
 from lehr import LehrError
 from lehr.report.summary import Row
 from lehr.study.compare import comparison, default_folder
+from lehr.study.plan import plan
 from lehr.study.publish import best_cell
 from lehr.study.run import run_study
 
@@ -70,3 +71,10 @@ def test_a_comparison_has_its_own_folder(tmp_path):
     one, same = (comparison(["one-shot"], **SMALL) for _ in range(2))
     assert default_folder(one) == default_folder(same) != default_folder(comparison(["gradual"], **SMALL))
     assert default_folder(one).name.startswith("lenet-300-100-on-digits-")
+
+
+def test_several_modules_are_one_setting_and_no_axis():
+    study = comparison(["one-shot"], **SMALL, target_modules=("layers.1", "layers.3"))
+    assert study.grids[0]["target_modules"] == [("layers.1", "layers.3")]
+    runs = [run for run in plan(study) if run.label == "one-shot"]
+    assert [run.settings.target_modules for run in runs] == [("layers.1", "layers.3")]
