@@ -64,6 +64,7 @@ def run(
 def table(
     folder: Folder,
     form: Annotated[Form, typer.Option("--format", help="terminal, markdown, latex or csv.")] = Form.terminal,
+    against: Annotated[str | None, typer.Option(help="The row to compare with (default: the study's).")] = None,
     confirming: Confirming = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, a list.")] = False,
 ) -> None:
@@ -74,8 +75,7 @@ def table(
     from lehr.report import table as tables
     from lehr.study.run import read_study_folder
 
-    found = read_study_folder(folder)
-    found = found.confirming() if confirming else found
+    found = read_study_folder(folder).seen(against=against, confirming=confirming)
     rows = found.rows
     if as_json:
         screen.print_json([row.as_dict() for row in rows])

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lehr.base.errors import Interrupted, LehrError, require
+from lehr.base.errors import Interrupted, LehrError, require, unknown
 from lehr.base.files import read_json, write_json
 from lehr.report.html import Page
-from lehr.report.summary import Cell, Row, best_choice, summarise
+from lehr.report.summary import Cell, Row, best_choice, is_variant, summarise
 from lehr.runs import validated
 from lehr.runs.folder import holds_something
 from lehr.study.check import check
@@ -62,13 +62,17 @@ class Findings:
             self.study.against, self.study.choose_seeds, len(self.runs), self.failures,
         )  # fmt: skip
 
-    def confirming(self) -> Findings:
-        """The same over the seeds that chose nothing."""
-        seeds = self.study.choose_seeds
-        if seeds is None:
+    def seen(self, *, against: str | None = None, confirming: bool = False) -> Findings:
+        """The same, compared with another row, or over the seeds that chose nothing."""
+        seeds, against = self.study.choose_seeds, against or self.study.against
+        if confirming and seeds is None:
             raise LehrError("every seed of this study chooses, so none confirms: name choose_seeds in its file")
-        rows = summarise(self.cells, seeds, against=self.study.against, confirming=True)
-        return replace(self, rows=rows, cells=[cell for cell in self.cells if cell.seed not in seeds])
+        labels = {cell.label for cell in self.cells}
+        if against != self.study.against and not any(is_variant(label, against) for label in labels):
+            raise unknown("row", against, labels)
+        rows = summarise(self.cells, seeds, against=against, confirming=confirming)
+        cells = [cell for cell in self.cells if not (confirming and cell.seed in (seeds or ()))]
+        return replace(self, study=self.study.model_copy(update={"against": against}), rows=rows, cells=cells)
 
     @property
     def failures(self) -> list[Cell]:
