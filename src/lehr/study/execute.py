@@ -14,6 +14,7 @@ from lehr.runs import RunFolder
 from lehr.runs.folder import FAILURE
 from lehr.study.kinds import kinds
 from lehr.study.plan import Run
+from lehr.training.interrupt import stop_on_signal
 
 PATIENCE = 0.5  # seconds between looks at a run that another process does
 
@@ -105,14 +106,17 @@ def do_all(jobs: Sequence[Job], told: Callable[[Job, State], None]) -> None:
     `told` hears of each as it ends. Raises as `do`.
     """
     waiting = list(jobs)
-    while waiting:
-        busy = []
-        for job in waiting:
-            state = do(job)
-            if state.status == "busy":
-                busy.append(job)
-            else:
-                told(job, state)
-        waiting = busy
-        if busy:
-            time.sleep(PATIENCE)
+    with stop_on_signal() as request:  # between runs; a run looks out for itself
+        while waiting:
+            busy = []
+            for job in waiting:
+                if request:
+                    raise Interrupted("stopped between two runs")
+                state = do(job)
+                if state.status == "busy":
+                    busy.append(job)
+                else:
+                    told(job, state)
+            waiting = busy
+            if busy:
+                time.sleep(PATIENCE)

@@ -48,7 +48,7 @@ def row_label(kind: Kind, written: str, flat: Flat, several: set[Key], *, parent
         twin = next((key for key in several if key[1] == name and key[0] != holder), None)
         if not own and name in SHARED and value == flat.get((kind.name, name)):
             continue  # told as the run's own
-        if value != _usual(kinds[holder], name):
+        if value != usual(holder, name):
             prefix = f"{kind.name}_" if own and twin is not None and name not in SHARED else ""
             parts.append(told(prefix + name, value))
     return ":".join(parts) or kind.name
@@ -63,8 +63,13 @@ def told(name: str, value: Any) -> str:
     return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
 
 
-def _usual(kind: Kind, name: str) -> Any:
-    """What a setting is where a file has none."""
+def usual(holder: str, name: str) -> Any:
+    """What a setting of a kind of run is where a file has none.
+
+    >>> usual("tune", "anneal"), usual("train", "epochs")
+    ('0.5', 20)
+    """
+    kind = kinds[holder]
     if name in kind.defaults or name not in kind.settings.model_fields:
         return kind.defaults.get(name)
     return kind.settings.model_fields[name].default

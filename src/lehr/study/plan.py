@@ -15,7 +15,7 @@ from lehr.report.summary import is_variant
 from lehr.runs import Settings
 from lehr.study.grid import points
 from lehr.study.kinds import Key, Kind, divided, kinds, lineage, resolve, settings_of
-from lehr.study.labels import row_label, told, varied
+from lehr.study.labels import row_label, told, usual, varied
 
 
 class Study(BaseModel):
@@ -108,6 +108,7 @@ def plan(study: Study) -> list[Run]:
             for draft in _chain(kind, values):
                 drafts.setdefault(draft.run.name, draft)
                 idle -= {name for name in values if draft.given & set(resolve(kind, name))}
+                idle -= {name for name, value in values.items() if value == usual(*resolve(kind, name)[0])}
     if idle:
         name = min(idle)
         raise LehrError(f"{name} is given and no method of the study has a use for it: leave it out")

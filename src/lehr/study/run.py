@@ -12,7 +12,7 @@ from lehr.base.errors import Interrupted, LehrError, require, unknown
 from lehr.base.files import read_json, write_json
 from lehr.report.html import Page
 from lehr.report.summary import Cell, Row, best_choice, is_variant, summarise
-from lehr.runs import validated
+from lehr.runs import RunFolder, validated
 from lehr.runs.folder import holds_something
 from lehr.study.check import check
 from lehr.study.estimate import Estimate, estimate
@@ -20,6 +20,7 @@ from lehr.study.execute import Job, State, do_all
 from lehr.study.plan import Run, Study, plan
 from lehr.study.ray_workers import do_all_on_ray
 from lehr.study.results import FILE, Record, cells_of, gather, read_results, write_results
+from lehr.training.interrupt import stop_on_signal
 from lehr.training.progress import bar
 
 STUDY = "study.json"
@@ -98,10 +99,19 @@ def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), sh
     begin(study, out)
     records = gather(runs, out, read_results(out))
     board = _Board(study, runs, out, records)
+    for run in runs:
+        folder = RunFolder(run.path(out))
+        if folder.done:
+            folder.checkpoint.unlink(missing_ok=True)  # of a process that was killed as it ended
     try:
-        if study.choose_seeds is not None:
-            board.do([run for run in runs if run.seed in study.choose_seeds], "runs that choose", workers, show=show)
-        board.do(expected(study, runs, cells_of(runs, board.records, out)), "runs", workers, show=show)
+        with stop_on_signal() as request:  # between runs; a run looks out for itself
+            if study.choose_seeds is not None:
+                board.do(
+                    [run for run in runs if run.seed in study.choose_seeds], "runs that choose", workers, show=show
+                )
+            board.do(expected(study, runs, cells_of(runs, board.records, out)), "runs", workers, show=show)
+            if request:
+                raise Interrupted("stopped")
     except Interrupted:
         raise Interrupted("stopped; every run has saved its state: start the same command again to go on") from None
     return _found(study, runs, board.records, out)
