@@ -175,9 +175,11 @@ def test_asked_to_stop_between_trainings_it_says_so(tmp_path):
     file = small_file(tmp_path / "asked.yaml")
     code = (
         "import os, signal, sys\n"
-        "from lehr.base import files\n"
         "from lehr.study import results\n"
-        "def write(*_): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "plain = results.pq.write_table\n"
+        "def write(*given, **more):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return plain(*given, **more)\n"
         "results.pq.write_table = write\n"
         f"sys.argv = ['lehr', 'study', 'run', {str(file)!r}, '--out', {str(tmp_path / 'out')!r}]\n"
         "from lehr.cli.main import run\n"
@@ -185,7 +187,8 @@ def test_asked_to_stop_between_trainings_it_says_so(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV, timeout=120)
     assert done.returncode == 130
-    assert done.stderr.startswith("stopped")
+    assert done.stderr == "stopped; every run has saved its state: start the same command again to go on\n"
+    assert len(run_study(small(), tmp_path / "out").rows) == 2
 
 
 # -- no room ------------------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ BAD = {
     "no data": ("model: lenet5\nsparsity: 0.9", "data is missing: give it a value"),
     "no sparsity": ("data: digits\nmodel: lenet5\nmethod: gradual", "sparsity is missing"),
     "granularity": (FINE + "granularity: 2:4", "write it in quotes"),
+    "twice": (FINE + "lr: 0.1\nlr: 0.2", "lr is given twice"),
+    "twice, in two spellings": (FINE + "tune_lr: 0.1\ntune-lr: 0.2", "tune_lr is given twice, with - and with _: leave one out"),
     "no setting of a file": (FINE + "parent: elsewhere", "there is no study setting 'parent'"),
 }  # fmt: skip
 
