@@ -29,8 +29,8 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import lehr
+from lehr.base.environment import environment
 from lehr.models import create
-from lehr.report.environment import environment
 
 SPARSITY, TAU = 0.9, 0.5
 
