@@ -23,7 +23,7 @@ from tests.cli.test_bad_input import Shell
 from tests.cli.test_commands import ENV, LEHR
 from tests.study.small import bits, small, small_file, stamps, table
 
-ASKED = {"method": ["one-shot", "gradual"], "seed": [0, 1], "epochs": 10, "tune_epochs": 10}
+ASKED = {"method": ["one-shot", "gradual"], "seed": [0, 1], "epochs": 6, "tune_epochs": 6}
 PATIENCE = 100.0  # seconds; Ray takes ten to begin
 
 

@@ -317,3 +317,25 @@ def test_a_folder_without_a_study_is_told(tmp_path):
         with pytest.raises(LehrError, match="there is no study in"):
             read_study_folder(place)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_one_of_the_two(tmp_path):
+    """Another driver writes its results whenever it likes; what is read is never half of each."""
+    import threading
+
+    run_study(small(), tmp_path)
+    records = list(read_results(tmp_path).values())
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            for part in (records, records[:1]):
+                write_results(tmp_path, part)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        assert {len(read_results(tmp_path)) for _ in range(60)} <= {1, len(records)}
+    finally:
+        stop.set()
+        writer.join()

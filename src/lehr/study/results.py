@@ -138,7 +138,9 @@ def read_results(out: Path) -> dict[str, Record]:
     if not path.is_file():
         return {}
     try:
-        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
+        # Read once: another driver may put a new file in its place meanwhile.
+        content = pa.BufferReader(path.read_bytes())
+        rows = pq.read_table(content, page_checksum_verification=True).to_pylist()
         records = [{k: json.loads(v) if k in PACKED else v for k, v in row.items()} for row in rows]
         for record in records:
             _Checked.model_validate(record)
