@@ -222,23 +222,18 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     assert len(run_study(small(), tmp_path).rows) == 2, "one worker needs no Ray"
 
 
-def test_an_address_that_is_none_is_one_sentence(lehr, tmp_path):
-    words = ("study", "run", small_file(tmp_path / "asked.yaml"), "--out", tmp_path / "out", "--address", "nonsense")
+@pytest.mark.parametrize(
+    ("address", "named"), [("nonsense", "nonsense"), ("127.0.0.1:1", "127.0.0.1:1"), ("", "an empty address")]
+)
+def test_an_address_that_is_none_or_that_nobody_answers_is_one_sentence(lehr, tmp_path, address, named):
+    words = ("study", "run", small_file(tmp_path / "asked.yaml"), "--out", tmp_path / "out", "--address", address)
     code, _, error = lehr(*words)
     assert code == 2
-    assert error.startswith("error: Ray cannot be reached at nonsense (")
-    assert error.endswith("): give its --address\n")
+    assert error.startswith(f"error: Ray cannot be reached at {named} (")
+    assert error.endswith("): give its --address as host:port, or auto\n")
     assert error.count("\n") == 1
 
 
-@pytest.mark.long
-@pytest.mark.xfail(strict=True, reason="Ray tries for fourteen minutes, and logs each try")
-def test_an_address_that_nobody_answers_is_one_sentence(tmp_path):
-    words = ("study", "run", small_file(tmp_path / "asked.yaml"), "--out", tmp_path / "out", "--address", "127.0.0.1:1")
-    done = subprocess.run([*LEHR, *map(str, words)], env=ENV, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: Ray cannot be reached at 127.0.0.1:1")
-    assert done.stderr.count("\n") == 1
 
 
 # -- the same without Ray -----------------------------------------------------------------------------------
@@ -280,6 +275,9 @@ class FakeRay:
 
     def wait(self, references, **_):
         return references[:1], references[1:]
+
+    def cancel(self, reference, **_) -> None:
+        self.ended.append(reference)
 
     def get(self, reference):
         return self.work(self, *self.asked[reference][1:])
@@ -339,7 +337,6 @@ def test_a_worker_that_is_lost_for_good_is_a_failure_of_its_run(monkeypatch, tmp
     assert child.reason.startswith(reason)
 
 
-@pytest.mark.xfail(strict=True, reason="it is told that its own worker has died, which it never had")
 def test_a_child_of_a_run_whose_worker_is_lost_has_that_as_its_reason(monkeypatch, tmp_path):
     def work(ray, job, before):
         raise ray.exceptions.WorkerCrashedError  # of the child too, as Ray does
@@ -361,6 +358,14 @@ def test_a_full_disk_or_a_stop_in_a_worker_ends_the_study(monkeypatch, tmp_path,
     with pytest.raises(LehrError, match="the reason") as told:
         do_with(lambda *_: (answer, "the reason"), monkeypatch, tmp_path)
     assert type(told.value).__name__ == error
+
+
+def test_what_ends_the_study_lets_the_others_save_first(monkeypatch, tmp_path):
+    stopped = []
+    monkeypatch.setattr(ray_workers, "_stop", lambda ray, references: stopped.extend(references))
+    with pytest.raises(LehrError, match="the reason"):
+        do_with(lambda *_: ("interrupted", "the reason"), monkeypatch, tmp_path)
+    assert stopped == [1], "the run that was not asked to stop"
 
 
 def test_a_folder_that_workers_do_not_share_is_told(monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lehr.report.summary import Cell, Row, cells_of_row
 
@@ -153,21 +153,22 @@ def cost_plot(cells: Sequence[Cell], rows: Sequence[Row], cost: str) -> str:
                 color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
                 linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5,
             )  # fmt: skip
-    axes.set_xscale("log")
+    _log_axis(axes, "x")
     axes.set_xlabel({"bytes": "bytes on disk", "milliseconds": "milliseconds for one input"}[cost])
     axes.set_ylabel("test bits per character" if any(row.language for row in rows) else "test accuracy, %")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return svg(figure)
 
 
-def _log_axis(axes: Axes) -> None:
+def _log_axis(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """A log axis that is labelled at 1, 2, 5, 10, ..."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(lambda value, _: f"{value:,.12g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _mean_of(runs: Sequence[Sequence[dict[str, float]]], epoch: int, key: str, scale: float) -> float:

@@ -71,7 +71,7 @@ def do(job: Job) -> State:
     if job.parent is not None:
         before = state_of(job.parent)
         if before.status == "failed":
-            return record_failure(job, f"the run that it starts from failed: {before.reason}")
+            return record_failure(job, parent_failed(before.reason))
         if before.status == "open":
             return State("busy")  # another process trains it
     if folder.busy:
@@ -92,6 +92,11 @@ def do(job: Job) -> State:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         return record_failure(job, reason, traceback.format_exc())
     return State("done")
+
+
+def parent_failed(reason: str) -> str:
+    """What is said of a run that could not start."""
+    return f"the run that it starts from failed: {reason}"
 
 
 def record_failure(job: Job, reason: str, trace: str = "") -> State:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lehr.base.errors import CannotWrite, Interrupted, LehrError
-from lehr.study.execute import Job, State, do, record_failure, state_of
+from lehr.study.execute import Job, State, do, parent_failed, record_failure, state_of
 from lehr.training.interrupt import stop_on_signal
 
 GLANCE = 0.2  # seconds between looks at what else has happened
+ANSWER = 5.0  # seconds until an address must answer
 RETRIES = 5  # of a run whose worker died
 OBJECTS = 100 * 2**20  # bytes of Ray's object store: our jobs and their ends are small
 
@@ -61,12 +63,16 @@ def do_all_on_ray(
                 raise Interrupted("stopped; every run has saved its state: start the same command again to go on")
             for reference in ended:
                 job = pending.pop(reference)
-                state = _result(ray, reference, job)
+                try:
+                    state = _result(ray, reference, job)
+                    _check_shared(job, state)
+                except LehrError:  # nothing goes on: the others save first
+                    _stop(ray, list(pending))
+                    raise
                 if state.status == "busy":
                     time.sleep(GLANCE)
                     submit(job)
                 else:
-                    _check_shared(job, state)
                     told(job, state)
 
 
@@ -96,7 +102,9 @@ def _work(job: Job, before: object) -> tuple[str, str]:
 def _result(ray: Any, reference: Any, job: Job) -> State:
     try:
         status, reason = ray.get(reference)
-    except ray.exceptions.WorkerCrashedError:
+    except ray.exceptions.WorkerCrashedError:  # its own, or of the run that it waits for
+        if job.parent is not None and (before := state_of(job.parent)).status == "failed":
+            return record_failure(job, parent_failed(before.reason))
         return record_failure(job, f"its worker died {RETRIES + 1} times: memory may have run out, use fewer --workers")
     except ray.exceptions.OutOfMemoryError:
         return record_failure(job, "memory ran out: use fewer --workers")
@@ -118,9 +126,24 @@ def _check_shared(job: Job, state: State) -> None:
 
 def _stop(ray: Any, references: list[Any]) -> None:
     """Tell every run to save, and wait until they have."""
+    if not references:
+        return
     for reference in references:
         ray.cancel(reference, force=False, recursive=False)
     ray.wait(references, num_returns=len(references), timeout=60)
+
+
+def _check_address(address: str) -> None:
+    """Raise where nobody answers; Ray itself would try for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise LehrError(
+            f"Ray cannot be reached at {address or 'an empty address'} ({error}): give its --address as host:port, or auto"
+        ) from None
 
 
 @contextmanager
@@ -131,6 +154,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Any]:
         raise LehrError("more workers are Ray's work, which is not installed: pip install 'lehr[study]'") from None
     own = not ray.is_initialized()
     if own:
+        if address is not None:
+            _check_address(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         here: dict[str, Any] = (
             {} if address else {"num_cpus": workers, "object_store_memory": OBJECTS, "include_dashboard": False}

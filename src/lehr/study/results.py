@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from lehr.base.environment import environment
 from lehr.base.errors import LehrError
@@ -145,6 +145,12 @@ def read_results(out: Path) -> dict[str, Record]:
         for record in records:
             _Checked.model_validate(record)
         return {record["name"]: record for record in records}
+    except ValidationError as error:
+        column = ".".join(map(str, error.errors()[0]["loc"]))
+        raise LehrError(
+            f"{path} is damaged (its column {column} is not what it should be): delete it, and start the study again to "
+            "make it anew"
+        ) from None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LehrError(f"{path} is damaged ({reason}): delete it, and start the study again to make it anew") from None
