@@ -14,6 +14,10 @@ _HOMES = {
     "LehrError": "lehr.base.errors",
     "Mask": "lehr.masks",
     "select": "lehr.masks",
+    "save": "lehr.deploy.pack",
+    "load": "lehr.deploy.pack",
+    "load_state_dict": "lehr.deploy.pack",
+    "load_mask": "lehr.deploy.pack",
     "prune": "lehr.sparsify",
     "attach": "lehr.sparsify",
     "Attachment": "lehr.sparsify",
@@ -28,6 +32,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from lehr.base.errors import LehrError
+    from lehr.deploy.pack import load, load_mask, load_state_dict, save
     from lehr.masks import Mask, select
     from lehr.sparsify import (
         Attachment,
@@ -54,7 +59,11 @@ __all__ = [
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
+    "load",
+    "load_mask",
+    "load_state_dict",
     "prune",
+    "save",
     "select",
 ]
 

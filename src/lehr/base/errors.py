@@ -45,7 +45,7 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     known = sorted(choices)
     near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(known)}"
-    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    plural = kind if kind.endswith("s") else f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
     listing = f" ({plural}: {', '.join(known)})" if near else ""
     return LehrError(f"there is no {kind} {str(name)!r}: {hint}{listing}")
 

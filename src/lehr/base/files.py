@@ -59,6 +59,15 @@ def write_text(path: Path, text: str) -> Path:
     return write_beside(path, lambda beside: _discard(beside.write_text(text, encoding="utf-8")))
 
 
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write bytes, beside and renamed.
+
+    >>> write_bytes(Path("/tmp/_doc.bin"), b"abc").read_bytes()
+    b'abc'
+    """
+    return write_beside(path, lambda beside: _discard(beside.write_bytes(content)))
+
+
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON, beside and renamed; NaN is refused.
 
@@ -127,7 +136,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray | Tensor], metada
         arrays[name] = whole.clone() if place in seen else whole  # tied weights: the format wants one copy each
         seen.add(place)
     content = save(arrays, dict(metadata))
-    return write_beside(path, lambda beside: _discard(beside.write_bytes(content)))
+    return write_bytes(path, content)
 
 
 def _discard(_: object) -> None:

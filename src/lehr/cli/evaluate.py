@@ -12,18 +12,12 @@ from rich.table import Table
 from lehr.cli import options, screen
 
 Run = Annotated[str | None, typer.Argument(help="The folder of a run.")]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        "--from", help="Your weights instead (.safetensors, .pt; with --model, --data).", rich_help_panel=options.DATA
-    ),
-]
 WHAT = "What is judged"
 
 
 def evaluate(
     run: Run = None,
-    weights: Weights = None,
+    weights: options.Weights = None,
     data: options.AnyData = None,
     model: options.AnyModel = None,
     image_size: options.ImageSize = None,

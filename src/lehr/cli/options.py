@@ -29,7 +29,12 @@ AnyData = Annotated[str | None, _option(DATA, "--data", help=f"{DATA_HELP} Defau
 AnyModel = Annotated[str | None, _option(DATA, "--model", help=f"{MODEL_HELP} Default: the parent's.")]
 From = Annotated[
     Path,
-    _option(DATA, "--from", help="The run to start from, or your weights (.safetensors, .pt; with --model, --data)."),
+    _option(
+        DATA, "--from", help="The run to start from, or your weights (.safetensors, .pt, .lehr; with --model, --data)."
+    ),
+]
+Weights = Annotated[
+    Path | None, _option(DATA, "--from", help="Your weights instead (.safetensors, .pt, .lehr; with --model, --data).")
 ]
 Limit = Annotated[int | None, _option(DATA, help="Train on the first examples only, for a quick look.")]
 ImageSize = Annotated[int | None, _option(DATA, help="Scale images to so many pixels a side.")]

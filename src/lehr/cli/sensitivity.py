@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lehr.cli import options, screen
-from lehr.cli.evaluate import Run, Weights
+from lehr.cli.evaluate import Run
 
 
 def sensitivity(
     run: Run = None,
-    weights: Weights = None,
+    weights: options.Weights = None,
     data: options.AnyData = None,
     model: options.AnyModel = None,
     image_size: options.ImageSize = None,

@@ -13,7 +13,7 @@ from lehr.cli import options, screen
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="The folder of a run or of a study, or a mask file.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a study, a .lehr file, or a mask file.")],
     as_json: options.Json = False,
 ) -> None:
     """Show what is in a folder: settings, result, and how many weights each layer keeps.
@@ -45,18 +45,20 @@ def show(
         return
     printer = screen.console()
     if isinstance(seen, Look):
-        if seen.result is not None:
+        if seen.size is not None:
+            printer.print(f"{run}: {seen.size:,} bytes", soft_wrap=True)
+        elif seen.result is not None:
             printer.print(screen.result_table(str(run), seen.result, str(run)))
         else:
             printer.print(f"{run} has not ended after {seen.epochs} epochs: continue it with --resume")
         screen.notes(seen.notes)
-        printer.print(_settings_table(seen.settings))
+        printer.print(_settings_table(seen.settings, "settings" if seen.size is None else "what it says about itself"))
     if mask is not None:
         printer.print(_layer_table(mask))
 
 
-def _settings_table(settings: dict[str, Any]) -> Table:
-    table = Table(title="settings", title_justify="left", show_header=False)
+def _settings_table(settings: dict[str, Any], title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in settings.items():

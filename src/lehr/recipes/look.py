@@ -8,9 +8,11 @@ from typing import Any
 
 from lehr.base.errors import LehrError
 from lehr.base.files import read_json
+from lehr.deploy.contents import mask_of
 from lehr.masks import Mask
 from lehr.runs import RunFolder
 from lehr.runs.folder import FAILURE
+from lehr.runtime.file import read
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,20 @@ class Look:
     result: dict[str, Any] | None
     mask: Mask | None
     epochs: int = 0
+    size: int | None = None  # bytes of a packed file, whose settings are what it says about itself
     notes: list[str] = field(default_factory=list)  # what was noticed
 
 
 def look(path: Path) -> Look | Mask:
-    """Read a run folder, or a mask file."""
+    """Read a run folder, a ``.lehr`` file, or a mask file."""
+    if path.is_file() and path.suffix == ".lehr":
+        contents = read(path)
+        size = path.stat().st_size
+        return Look(dict(contents.about), None, mask_of(contents.tensors), size=size)
     if path.is_file():
         return Mask.load(path)
     if not path.is_dir():
-        raise LehrError(f"there is no {path}: give the folder of a run or of a study, or a mask file")
+        raise LehrError(f"there is no {path}: give the folder of a run or of a study, a .lehr file, or a mask file")
     folder = RunFolder(path)
     failure = path / FAILURE
     if failure.is_file() and not folder.done:

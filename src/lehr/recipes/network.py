@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from lehr.data import Dataset
+from lehr.deploy.pack import load_mask
 from lehr.masks import Mask
 from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, parent_weights
 from lehr.recipes.train import fresh_model
@@ -41,7 +42,7 @@ class Network:
 def open_network(wanted: JudgeSettings) -> Network:
     """The network of a run folder, or of a file of weights.
 
-    A mask is that of the run, or for a file what its exact zeros show, if it has any.
+    A mask is that of the run or of the ``.lehr`` file; for another file what its exact zeros show, if it has any.
     """
     source = wanted.run
     base = parent_settings(source)
@@ -53,6 +54,8 @@ def open_network(wanted: JudgeSettings) -> Network:
     folder = RunFolder(source)
     if folder.mask.is_file():
         mask: Mask | None = Mask.load(folder.mask)
+    elif source.endswith(".lehr"):
+        mask = load_mask(source) or None
     else:
         shown = Mask.from_zeros(model)
         mask = shown if base is None and shown.kept < shown.size else None

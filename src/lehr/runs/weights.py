@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lehr.base.errors import LehrError
+from lehr.deploy.pack import load_state_dict
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights in their checkpoints
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+SUFFIXES = (".lehr", ".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a ``.safetensors`` file, or from a ``.pt`` file read with ``weights_only``.
+    """Tensors by name from a ``.lehr`` or ``.safetensors`` file, or from a ``.pt`` file read with ``weights_only``.
 
     A checkpoint that holds the weights under ``state_dict`` or ``model`` is opened, and the prefixes that
     DistributedDataParallel and torch.compile put before every name are taken off.
@@ -34,6 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise LehrError(f"there is no file {path}: give the folder of a run or a file of weights")
     if path.suffix not in SUFFIXES:
         raise LehrError(f"{path} is not a file of weights: give one of {', '.join(SUFFIXES)}")
+    if path.suffix == ".lehr":
+        return load_state_dict(path)
     try:
         value: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except LehrError:

@@ -1,0 +1,1 @@
+"""Out of training: small files, other formats, fast networks."""

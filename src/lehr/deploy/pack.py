@@ -1,0 +1,159 @@
+"""`save`: a network and its mask as one file near the entropy bound; `load`: both back, bit for bit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lehr.base.errors import LehrError, require, unknown
+from lehr.base.files import write_bytes
+from lehr.deploy.contents import mask_of, plain, state_dict_of, stored_tensors
+from lehr.masks import Mask
+from lehr.models import create
+from lehr.runtime.file import Contents, pack, read
+from lehr.runtime.values import width
+
+LARGEST = 10**6  # a number in the name of a network or in its sizes
+Values = Literal["fp32", "fp16", "bf16", "int8"]
+CODES: dict[str, str | None] = {"fp32": None, "fp16": "F16", "bf16": "BF16", "int8": "I8"}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What `save` wrote: sizes in bytes.
+
+    Args:
+        path: of the file.
+        size: of the file.
+        bound: ``log2 C(N, k)`` bits for each mask, the values, and the dense tensors: what no code of them could be below.
+        dense: of the same tensors all dense in their own dtypes (fp32).
+        weights: in the tensors, kept or not.
+    """
+
+    path: Path
+    size: int
+    bound: float
+    dense: int
+    weights: int
+
+    @property
+    def bits_per_weight(self) -> float:
+        """``8 size / weights``."""
+        return 8 * self.size / max(1, self.weights)
+
+
+def save(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    mask: Mask | None = None,
+    values: Values = "fp32",
+    architecture: tuple[str, Mapping[str, Any]] | None = None,
+    classes: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write a network as a ``.lehr`` file: masked tensors as coded places and values, the others as they are.
+
+    Args:
+        model: a network whose weights outside the mask are 0.
+        path: of the file; written beside and renamed.
+        mask: what is kept; None: every tensor is dense. It is stored, never inferred from zeros.
+        values: of the kept weights: ``fp32`` (as they are, whatever their dtype), ``fp16``, ``bf16``, or ``int8`` with a
+            bf16 scale for each output.
+        architecture: the name of a built-in network and its sizes, so that `load` can build it.
+        classes: names of the outputs.
+        preprocessing: what is done to inputs, as plain data.
+        provenance: where the network comes from, as plain data.
+
+    Raises:
+        LehrError: the mask is of another network, weights outside of it are not 0, or values do not fit into their code.
+
+    >>> layer = nn.Linear(100, 10)
+    >>> mask = Mask({"weight": layer.weight.abs() > 0.09}).apply_(layer)
+    >>> saved = save(layer, "/tmp/_doc.lehr", mask=mask)
+    >>> back = load_state_dict("/tmp/_doc.lehr")
+    >>> saved.size < saved.dense, bool((back["weight"] == layer.weight).all()), load_mask("/tmp/_doc.lehr") == mask
+    (True, True, True)
+    """
+    if values not in CODES:
+        raise unknown("kind of values", values, CODES)
+    if architecture is not None and architecture[0].partition(":")[0].endswith(".py"):
+        raise LehrError(
+            f"the architecture {architecture[0]} is a file of yours, and no file may run code: leave it out"
+        )
+    about = {
+        "architecture": None if architecture is None else {"name": architecture[0], "sizes": dict(architecture[1])},
+        "classes": None if classes is None else list(classes),
+        "preprocessing": preprocessing,
+        "provenance": {"lehr": version("lehr"), **(provenance or {})},
+    }
+    about = {name: plain(value, name) for name, value in about.items() if value is not None}
+    tensors = stored_tensors(model, mask)
+    packed = pack(Contents(about, tensors), CODES[values])
+    own = [tensor for tensor in tensors.values() if tensor.same is None]
+    write_bytes(Path(path), packed.content)
+    return Saved(
+        Path(path),
+        len(packed),
+        packed.bound,
+        sum(t.size * width(t.dtype) for t in own),
+        sum(t.size for t in own),
+    )
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:
+    """The network of a ``.lehr`` file and its mask.
+
+    Args:
+        path: of the file.
+        model: the network to fill, where the file does not name a built-in one.
+
+    Raises:
+        LehrError: the file is damaged, or is of another network, or says not how its network is built.
+    """
+    contents = read(path)
+    told = contents.about.get("architecture")
+    if model is None:
+        if not isinstance(told, dict) or not isinstance(told.get("sizes"), dict):
+            raise LehrError(
+                f"{path} does not say how its network is built: give model=, or read it with load_state_dict"
+            )
+        model = _build(path, str(told.get("name")), told["sizes"], contents)
+    try:
+        model.load_state_dict(state_dict_of(contents.tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise LehrError(f"{path} is of another network ({reason}): give the one that it was saved from") from None
+    return model, mask_of(contents.tensors)
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a ``.lehr`` file by name, dense, as `torch.nn.Module.load_state_dict` takes them."""
+    return state_dict_of(read(path).tensors)
+
+
+def load_mask(path: str | Path) -> Mask:
+    """The mask of a ``.lehr`` file alone."""
+    return mask_of(read(path).tensors)
+
+
+def _build(path: str | Path, name: str, told: Mapping[str, Any], contents: Contents) -> nn.Module:
+    """The network that a file names, once its tensors are known to be of the shapes that the file holds."""
+    if ".py" in name:
+        raise LehrError(f"{path} names a file of code, {name[:60]!r}, which is not run: give model=")
+    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    numbers = [int(n) for n in re.findall(r"\d+", name + str(sizes))]
+    require(max(numbers, default=0) <= LARGEST, f"{path} names {name[:60]} with sizes {str(told)[:90]}: give model=")
+    with torch.device("meta"):  # no memory before the sizes are known to be those of the file
+        shapes = {key: tuple(tensor.shape) for key, tensor in create(name, **sizes).state_dict().items()}
+    if shapes != {key: tensor.shape for key, tensor in contents.tensors.items()}:
+        raise LehrError(f"{path} holds tensors that {name} with its sizes does not have: give model=")
+    return create(name, **sizes)

@@ -1,0 +1,224 @@
+"""The tensors of a network as bytes: dense ones as they are, sparse ones as coded places and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lehr.base.errors import require
+from lehr.runtime import choices, positions, values
+from lehr.runtime.cells import Cells, Places
+from lehr.runtime.checked import damaged, ensure, field, shape_of
+from lehr.runtime.values import Array
+
+WEIGHTS_PER_BYTE = 4096  # what a file may describe: 0.02 % of the weights as int8 need a byte for 2,000
+FREE = 2**20  # weights that any file may describe
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a network.
+
+    Args:
+        name: its key in the state dict.
+        dtype: ``F32``, ..., as safetensors writes it.
+        shape: of the whole tensor.
+        values: 1-d, row-major; of a sparse tensor those that are kept.
+        places: int64, increasing: where the kept weights are; None for a dense tensor.
+        granularity: what was chosen as one, as `lehr.Mask` writes it.
+        cells: the same as arrays need it; None for an unstructured mask.
+        same: the name of an earlier tensor that this one is (tied weights), whose values it then has.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    values: Array
+    places: Places | None = None
+    granularity: str = "unstructured"
+    cells: Cells | None = None
+    same: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Weights, kept or not."""
+        return prod(self.shape)
+
+    def dense(self) -> Array:
+        """All values in the tensor's shape, 0 where nothing is kept."""
+        if self.places is None:
+            return self.values.reshape(self.shape)
+        whole = np.zeros(self.size, dtype=self.values.dtype)
+        whole[self.places] = self.values
+        return whole.reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A tensor as a file holds it: its line in the table, its bytes, and what no code could be below, in bits."""
+
+    entry: dict[str, Any]
+    content: bytes
+    bound: float
+
+
+def encode(tensor: Stored, code: str | None = None) -> Coded:
+    """Code a tensor.
+
+    Args:
+        tensor: what is to be kept.
+        code: of the values of a sparse tensor: ``F32``, ``F16``, ``BF16``, ``I8``; None: as they are.
+
+    The bound is ``log2 C(N, k)`` bits for the places (in cells; ``groups * log2 C(M, N)`` for N:M), and the bytes of the values.
+
+    Raises:
+        LehrError: values do not fit into the code.
+
+    >>> tensor = Stored("w", "F32", (2, 8), np.array([1.5, 2.0], dtype=np.float32), np.array([3, 9]))
+    >>> coded = encode(tensor)
+    >>> len(coded.content), bool(np.array_equal(decode(coded.entry, coded.content, {})[0].dense(), tensor.dense()))
+    (11, True)
+    """
+    entry: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+    if tensor.same is not None:
+        return Coded({"name": tensor.name, "same": tensor.same}, b"", 0.0)
+    if tensor.places is None:
+        content = np.ascontiguousarray(tensor.values).tobytes()
+        return Coded(entry, content, 8.0 * len(content))
+    if tensor.granularity != "unstructured":
+        entry["granularity"] = tensor.granularity
+    places, bound, told = _encode_places(tensor)
+    code = code or tensor.dtype
+    if code == "I8":
+        rows, count = _rows(tensor.places, tensor.shape)
+        q, scales = values.quantised(values.to_float32(tensor.values, tensor.dtype), rows, count)
+        numbers = scales.tobytes() + q.tobytes()
+    else:
+        numbers = values.rounded(tensor.values, tensor.dtype, code).tobytes()
+    entry |= {"kept": len(tensor.places), "code": code, "places": told}
+    return Coded(entry, places + numbers, bound + 8.0 * len(numbers))
+
+
+def _encode_places(tensor: Stored) -> tuple[bytes, float, dict[str, Any]]:
+    """The places as bytes, their bound in bits, and what the decoder must know."""
+    assert tensor.places is not None
+    kept = np.zeros(tensor.size, dtype=np.bool_)
+    kept[tensor.places] = True
+    cells = tensor.cells
+    if cells is not None and cells.n and choices.possible(cells):
+        content = choices.encode(kept, cells)
+        if content is not None:
+            return content, choices.bound(cells), {"cells": cells.entry()}
+    told: dict[str, Any] = {}
+    if cells is not None and not cells.n and (folded := cells.cells(kept)) is not None:
+        kept, told = folded, {"cells": cells.entry()}
+    count = int(kept.sum())
+    absent = 2 * count > len(kept)  # the fewer are coded
+    coded = positions.encode(np.flatnonzero(kept != absent))
+    told |= {"bits": coded.bits, "quotients": coded.quotients, "count": count}
+    return coded.content.tobytes(), positions.bound(len(kept), count), told
+
+
+def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str, Stored]) -> tuple[Stored, int]:
+    """A tensor back, and how many of the bytes are its own.
+
+    Args:
+        entry: its line in the table.
+        content: bytes that begin with its own.
+        before: the tensors decoded so far, of which it may be one again.
+
+    Raises:
+        LehrError: the line is not one that `encode` writes, or there are too few bytes.
+    """
+    name = field(entry, "name", str)
+    if "same" in entry:
+        first = before.get(field(entry, "same", str))
+        if first is None:
+            damaged(f"{name[:40]!r} is said to be a tensor that does not come before it")
+        return replace(first, name=name, same=first.same or first.name), 0
+    dtype, shape = field(entry, "dtype", str), shape_of(entry)
+    ensure(dtype in values.DTYPES, f"there is no dtype {dtype[:20]!r}")
+    if "kept" not in entry:
+        length = prod(shape) * values.width(dtype)
+        ensure(length <= len(content), f"{name[:40]!r} is larger than the file")
+        return Stored(name, dtype, shape, np.frombuffer(content[:length], dtype=values.DTYPES[dtype])), length
+    kept, code = field(entry, "kept", int), field(entry, "code", str)
+    ensure(dtype in values.FLOATS and code in values.CODES, f"{name[:40]!r} has values in {code[:20]!r}")
+    ensure(
+        0 <= kept <= prod(shape) and kept * values.width(code) <= len(content), f"{name[:40]!r} keeps {kept} weights"
+    )
+    granularity = field(entry, "granularity", str, "unstructured")
+    places, used, cells = _decode_places(field(entry, "places", dict), content, prod(shape), kept)
+    rest = content[used:]
+    numbers: Array
+    if code == "I8":
+        rows, count = _rows(places, shape)
+        length = 2 * count + kept
+        ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
+        scales = np.frombuffer(rest[: 2 * count], dtype="<u2")
+        q = np.frombuffer(rest[2 * count : length], dtype=np.int8)
+        numbers = values.rounded(values.dequantised(q, scales, rows), "F32", dtype)
+    else:
+        length = kept * values.width(code)
+        ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
+        numbers = values.rounded(np.frombuffer(rest[:length], dtype=values.DTYPES[code]), code, dtype)
+    return Stored(name, dtype, shape, numbers, places, granularity, cells), used + length
+
+
+def _decode_places(
+    told: dict[str, Any], content: bytes | memoryview, size: int, kept: int
+) -> tuple[Places, int, Cells | None]:
+    """The places of `kept` weights among `size`, the bytes used, and their cells."""
+    cells = Cells.of_entry(field(told, "cells", dict), size) if "cells" in told else None
+    if cells is not None and cells.n:
+        ensure(choices.possible(cells) and kept == cells.groups * cells.n, f"{kept} weights are not N of every M")
+        used = choices.length(cells)
+        ensure(used <= len(content), "its choices are larger than the file")
+        return choices.decode(content[:used], cells), used, cells
+    total, each = (size, 1) if cells is None else (cells.count, cells.size)
+    count, bits = field(told, "count", int), field(told, "bits", int)
+    quotients = field(told, "quotients", int)
+    ensure(0 <= count <= total and count * each == kept, f"{count} cells are not {kept} weights")
+    absent = 2 * count > total
+    coded = total - count if absent else count
+    ensure(0 <= bits <= positions.MOST and quotients >= 0, f"a remainder has {bits} bits")
+    used = quotients + (coded * bits + 7) // 8
+    ensure(used <= len(content), "its places are larger than the file")
+    found = positions.decode(
+        positions.Coded(np.frombuffer(content[:used], dtype=np.uint8), quotients, bits), coded, total
+    )
+    if absent:
+        there = np.ones(total, dtype=np.bool_)
+        there[found] = False
+        found = np.flatnonzero(there)
+    return (found if cells is None else cells.weights(found)), used, cells
+
+
+def _rows(places: NDArray[np.int64], shape: Sequence[int]) -> tuple[NDArray[np.int64], int]:
+    """The output that each kept weight belongs to, counted over those that keep any, and how many those are."""
+    outputs = shape[0] if len(shape) > 1 else 1
+    row = places // max(1, prod(shape) // max(1, outputs))
+    if not len(row):
+        return row, 0
+    new = np.diff(row, prepend=row[0]) > 0  # places increase
+    numbers = cast("NDArray[np.int64]", np.cumsum(new))
+    return numbers, int(numbers[-1]) + 1
+
+
+def check_size(tensors: Sequence[dict[str, Any]], length: int) -> None:
+    """Raise where a table describes more weights than a file of so many bytes may."""
+    total = sum(prod(shape_of(entry)) for entry in tensors if "same" not in entry)
+    ensure(total <= FREE + WEIGHTS_PER_BYTE * length, f"{length:,} bytes cannot hold a network of {total:,} weights")
+
+
+def require_describable(weights: int, length: int) -> None:
+    """Raise where a file that is about to be written would be refused."""
+    require(
+        weights <= FREE + WEIGHTS_PER_BYTE * length,
+        f"{weights:,} weights in {length:,} bytes are more than a reader accepts: nearly nothing is kept, lower the sparsity",
+    )
