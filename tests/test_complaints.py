@@ -152,6 +152,21 @@ def test_a_checkpoint_after_annealing_is_sparse_too(dense, tmp_path, monkeypatch
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+# -- sparsity saves nothing on disk -------------------------------------------------------------------------
+
+
+def test_a_sparse_network_is_a_small_file(tmp_path):
+    """'90 % of the weights are 0 and the file is as large as before': below 15 % of the dense fp32 bytes, bit for bit."""
+    torch.manual_seed(0)
+    net = models.create("lenet_300_100", num_classes=10, input_shape=(1, 28, 28))
+    mask = lehr.prune(net, 0.9)
+    lehr.save(net, tmp_path / "small.lehr", mask=mask)
+    dense = sum(4 * tensor.numel() for tensor in net.state_dict().values())
+    assert (tmp_path / "small.lehr").stat().st_size < 0.15 * dense
+    assert same(lehr.load_state_dict(tmp_path / "small.lehr"), net.state_dict())
+    assert lehr.load_mask(tmp_path / "small.lehr") == mask
+
+
 # -- the keys of the state dict are renamed -----------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.patches(x).flatten(2).transpose(1, 2)
-        out = torch.cat([self.token.expand(len(x), -1, -1), out], 1) + self.positions
+        out = torch.cat([self.token.expand(x.shape[0], -1, -1), out], 1) + self.positions
         for block in self.blocks:
             out = block(out)
         logits: Tensor = self.head(self.norm(out[:, 0]))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lehr.base.errors import LehrError
+from lehr.deploy.compressed_tensors import from_bitmask, has_bitmask
 from lehr.deploy.pack import load_state_dict
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights in their checkpoints
@@ -22,6 +23,7 @@ SUFFIXES = (".lehr", ".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a ``.lehr`` or ``.safetensors`` file, or from a ``.pt`` file read with ``weights_only``.
 
+    A ``.safetensors`` file that the compressed-tensors library wrote as bitmasks and values is made dense.
     A checkpoint that holds the weights under ``state_dict`` or ``model`` is opened, and the prefixes that
     DistributedDataParallel and torch.compile put before every name are taken off.
 
@@ -38,7 +40,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".lehr":
         return load_state_dict(path)
     try:
-        value: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        value: Any = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
     except LehrError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -57,6 +59,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = load_file(path)
+    return from_bitmask(tensors, str(path))[0] if has_bitmask(tensors) else tensors
 
 
 def _unpickled(path: Path) -> Any:

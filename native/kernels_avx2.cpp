@@ -1,0 +1,3 @@
+#define LEHR_ISA avx2
+#define LEHR_MOST 6
+#include "kernels.inc"

@@ -1,0 +1,3 @@
+#define LEHR_ISA portable
+#define LEHR_MOST 4
+#include "kernels.inc"

@@ -1,0 +1,63 @@
+// A network as a list of operations on one arena; checked when it is built, so that running it needs no checks.
+#pragma once
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "kernels.h"
+#include "threads.h"
+
+namespace lehr {
+
+using Operation = std::variant<Convolution, Dense, Gather, Halo, Pool, Mean, Pointwise, LayerNorm, Softmax, Attention>;
+
+class Program {
+ public:
+  // lines of the arena, floats of each input and of each output of one sample, samples that share the lanes, threads, and the
+  // kernels by name.
+  Program(int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples, int64_t workers,
+          const char* kernels);
+
+  // Floats that are in the arena from the start.
+  void constant(int64_t place, std::vector<float> values);
+
+  // Throws std::invalid_argument where an operation would touch anything outside of its places.
+  void add(Operation operation);
+
+  // `count` samples, one after the other in every array. May be called from several threads at once.
+  void run(const std::vector<const float*>& inputs, const std::vector<float*>& outputs, int64_t count) const;
+
+  // The seconds that each operation took on one block with all threads, the least of so many runs.
+  std::vector<double> times(int64_t repeats) const;
+
+  const std::vector<int64_t>& inputs() const { return inputs_; }
+  const std::vector<int64_t>& outputs() const { return outputs_; }
+  int64_t lines() const { return lines_; }
+  size_t size() const { return operations_.size(); }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  using Arena = std::unique_ptr<float[], Free>;
+  Arena take() const;
+  void give(Arena arena) const;
+  struct Arrays {
+    std::vector<const float*> inputs;
+    std::vector<float*> outputs;
+  };
+  void step(const Operation&, const Arrays&, float* arena, int64_t worker, int64_t workers) const;
+  void block(const Arrays&, float* arena, int64_t worker, int64_t workers, Barrier& barrier) const;
+
+  int64_t lines_, samples_, workers_;
+  std::vector<int64_t> inputs_, outputs_;
+  std::vector<std::pair<int64_t, std::vector<float>>> constants_;
+  const Kernels* kernels_;
+  std::vector<Operation> operations_;
+  mutable std::mutex mutex_;
+  mutable std::vector<Arena> arenas_;  // of runs that have ended
+};
+
+}  // namespace lehr

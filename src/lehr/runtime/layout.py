@@ -1,0 +1,113 @@
+"""Where the numbers of an activation lie: sixteen lanes of samples and patches, lines of them by channel, row and column.
+
+A block of s samples, each cut into a grid of gy x gx patches, fills the lanes: ``s * gy * gx = 16``. A line holds the same
+pixel of every patch. Tokens are images of one row, features images of one pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 16
+Table = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of an activation in the arena.
+
+    Args:
+        channels, height, width: of one sample.
+        samples: in a block.
+        grid: patches down and across.
+        patch: rows and columns of a patch; the grid may reach beyond the image.
+        halo: lines above, left, below and right of a patch, for what is computed from its neighbours.
+
+    >>> Layout(3, 32, 32, 1, (4, 4), (8, 8)).lines
+    64
+    """
+
+    channels: int
+    height: int
+    width: int
+    samples: int
+    grid: tuple[int, int]
+    patch: tuple[int, int]
+    halo: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def row(self) -> int:
+        """Lines of a row."""
+        return self.patch[1] + self.halo[1] + self.halo[3]
+
+    @property
+    def lines(self) -> int:
+        """Lines of a channel."""
+        return (self.patch[0] + self.halo[0] + self.halo[2]) * self.row
+
+    @property
+    def first(self) -> int:
+        """The line of a patch's first pixel, from that of the channel."""
+        return self.halo[0] * self.row + self.halo[1]
+
+    @property
+    def total(self) -> int:
+        """Lines of all channels."""
+        return self.channels * self.lines
+
+    @property
+    def same_place(self) -> tuple[object, ...]:
+        """What two layouts share whose pixels lie in the same lanes and patches."""
+        return self.height, self.width, self.samples, self.grid, self.patch
+
+    def with_halo(self, halo: tuple[int, int, int, int]) -> Layout:
+        """The same with a halo."""
+        return replace(self, halo=halo)
+
+    @cached_property
+    def places(self) -> Table:
+        """The float of each pixel in its channel: (samples, height, width)."""
+        lane, y, x = self._lanes
+        sample, row, column = np.ogrid[: self.samples, : self.height, : self.width]
+        (ph, pw), (gy, gx) = self.patch, self.grid
+        lane = (sample * gy + row // ph) * gx + column // pw
+        line = (row % ph + self.halo[0]) * self.row + column % pw + self.halo[1]
+        return (line * LANES + lane).astype(np.int32)
+
+    @cached_property
+    def _lanes(self) -> tuple[Table, Table, Table]:
+        lane = np.arange(LANES)
+        gy, gx = self.grid
+        return lane // (gy * gx), lane // gx % gy, lane % gx
+
+    def pixels(self) -> tuple[Table, Table, Table]:
+        """The sample, row and column that each lane of each line holds, (lines, 16); outside of the image too."""
+        sample, patch_row, patch_column = self._lanes
+        line = np.arange(self.lines)
+        y = line // self.row - self.halo[0]
+        x = line % self.row - self.halo[1]
+        return (
+            np.broadcast_to(sample, (self.lines, LANES)),
+            y[:, None] + patch_row * self.patch[0],
+            x[:, None] + patch_column * self.patch[1],
+        )
+
+    def border(self) -> tuple[Table, Table]:
+        """The lines that are filled before a neighbour is read: their numbers, and where each lane has its number from.
+
+        Returns:
+            lines (n,), and for each lane the float in the channel, or -1 outside of the image, (n, 16).
+        """
+        sample, y, x = self.pixels()
+        inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
+        table = np.full(inside.shape, -1, dtype=np.int32)
+        table[inside] = self.places[sample[inside], y[inside], x[inside]]
+        line = np.arange(self.lines)
+        row, column = line // self.row - self.halo[0], line % self.row - self.halo[1]
+        own = (row >= 0) & (row < self.patch[0]) & (column >= 0) & (column < self.patch[1])
+        chosen = ~own | ~inside.all(axis=1)
+        return line[chosen].astype(np.int32), table[chosen]
