@@ -65,7 +65,9 @@ Operation operation(const std::string& kind, const nb::dict& given) {
     Halo o;
     N(base), N(channels), N(channel);
     o.lines = v.array<int32_t>("lines");
-    o.table = v.array<int32_t>("table");
+    o.sources = v.array<int32_t>("sources");
+    o.kinds = v.array<int32_t>("kinds");
+    o.moves = v.array<int32_t>("moves");
     o.fill = v.real("fill");
     return o;
   }

@@ -49,11 +49,13 @@ struct Gather {
   std::vector<int32_t> table;
 };
 
-// The border of patches: from the neighbouring lanes, or a constant at the border of an image.
+// The border of patches: a line of the same channel with its lanes moved, or a constant at the border of an image.
 struct Halo {
   int64_t base, channels, channel;  // lines
-  std::vector<int32_t> lines;   // of the border, in lines from the channel's first
-  std::vector<int32_t> table;   // lines * 16: float of the same channel, or -1
+  std::vector<int32_t> lines;       // that are written, from the channel's first
+  std::vector<int32_t> sources;     // line that each comes from
+  std::vector<int32_t> kinds;       // and how its lanes move
+  std::vector<int32_t> moves;       // kinds * 16: the lane that each lane comes from, or -1 for the constant
   float fill;
 };
 
@@ -94,7 +96,7 @@ struct LayerNorm {
 struct Attention {
   int64_t query, key, value, out;
   int64_t heads, width, channel;  // channels of a head; lines of a channel
-  int64_t scratch;                // lines of scores, 4 a token, for each worker
+  int64_t scratch;                // lines of scores, 4 a token, for each chunk of the work
   std::vector<int32_t> places;    // float of each token in a channel
   std::vector<int32_t> order;     // lines * 16: the token that a lane holds, or -1
   bool causal;

@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -102,12 +104,14 @@ void check(const Gather& g, int64_t lines, int64_t samples, const std::vector<in
 }
 
 void check(const Halo& h, int64_t lines) {
-  require(!h.lines.empty() && h.table.size() == h.lines.size() * LANES, "a halo");
+  require(!h.lines.empty() && h.sources.size() == h.lines.size() && h.kinds.size() == h.lines.size(), "a halo");
   const auto [low, high] = extremes(h.lines);
-  const auto [first, last] = extremes(h.table);
-  require(low >= 0 && first >= -1, "a halo");
-  const int64_t most = high > last / LANES ? high : last / LANES;
-  reach(h.base + most, {{h.channels, h.channel}}, lines, "a halo");
+  const auto [from, to] = extremes(h.sources);
+  const auto [first, last] = extremes(h.kinds);
+  const auto [lane, lanes] = extremes(h.moves);
+  require(low >= 0 && from >= 0 && first >= 0 && lane >= -1 && lanes < LANES, "a halo");
+  require(last < int64_t(h.moves.size()) / LANES, "a halo");
+  reach(h.base + std::max(high, to), {{h.channels, h.channel}}, lines, "a halo");
 }
 
 void check(const Pool& p, int64_t lines) {
@@ -186,7 +190,7 @@ void Program::add(Operation operation) {
       [this](const auto& one) {
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, Gather>) check(one, lines_, samples_, inputs_, outputs_);
-        else if constexpr (std::is_same_v<T, Attention>) check(one, lines_, workers_);
+        else if constexpr (std::is_same_v<T, Attention>) check(one, lines_, chunks());
         else if constexpr (std::is_same_v<T, Convolution> || std::is_same_v<T, Dense>) check(one, lines_, kernels_->most);
         else check(one, lines_);
       },
@@ -236,52 +240,52 @@ void Program::step(const Operation& operation, const Arrays& arrays, float* aren
       operation);
 }
 
-void Program::block(const Arrays& arrays, float* arena, int64_t worker, int64_t workers, Barrier& barrier) const {
-  for (const Operation& operation : operations_) {
-    step(operation, arrays, arena, worker, workers);
-    barrier.wait();
-  }
-}
-
 void Program::run(const std::vector<const float*>& inputs, const std::vector<float*>& outputs, int64_t count) const {
   const int64_t blocks = (count + samples_ - 1) / samples_, whole = count / samples_, left = count - whole * samples_;
   // The last block, where samples are missing, is done on copies.
   std::vector<std::vector<float>> copies;
-  Arrays rest;
+  std::vector<Arrays> arrays(blocks, Arrays{inputs, outputs});
+  for (int64_t b = 0; b < whole; b++) {
+    for (size_t i = 0; i < inputs.size(); i++) arrays[b].inputs[i] += b * samples_ * inputs_[i];
+    for (size_t i = 0; i < outputs.size(); i++) arrays[b].outputs[i] += b * samples_ * outputs_[i];
+  }
   if (left) {
     for (size_t i = 0; i < inputs.size(); i++) {
       copies.emplace_back(samples_ * inputs_[i]);
       std::memcpy(copies.back().data(), inputs[i] + whole * samples_ * inputs_[i], left * inputs_[i] * sizeof(float));
-      rest.inputs.push_back(copies.back().data());
+      arrays[whole].inputs[i] = copies.back().data();
     }
     for (size_t i = 0; i < outputs.size(); i++) {
       copies.emplace_back(samples_ * outputs_[i]);
-      rest.outputs.push_back(copies.back().data());
+      arrays[whole].outputs[i] = copies.back().data();
     }
   }
-  const auto one = [&](int64_t index, float* arena, int64_t worker, int64_t workers, Barrier& barrier) {
-    if (index == whole) return block(rest, arena, worker, workers, barrier);
-    Arrays arrays{inputs, outputs};
-    for (size_t i = 0; i < inputs.size(); i++) arrays.inputs[i] += index * samples_ * inputs_[i];
-    for (size_t i = 0; i < outputs.size(); i++) arrays.outputs[i] += index * samples_ * outputs_[i];
-    block(arrays, arena, worker, workers, barrier);
-  };
   // Every output is the work of one thread in one order, so that neither way changes a bit of it.
-  const bool apart = blocks >= workers_;
-  std::vector<Arena> arenas;
-  for (int64_t i = 0; i < (apart ? workers_ : 1); i++) arenas.push_back(take());
-  std::atomic<int64_t> next{0};
-  threads().run(workers_, [&](int64_t worker, int64_t workers, Barrier& barrier) {
-    if (apart) {
-      Barrier alone(1);
-      for (int64_t index; (index = next.fetch_add(1)) < blocks;) one(index, arenas[worker].get(), 0, 1, alone);
-    } else {
-      for (int64_t index = 0; index < blocks; index++) one(index, arenas[0].get(), worker, workers, barrier);
+  if (blocks >= workers_) {
+    std::vector<Arena> arenas;
+    for (int64_t i = 0; i < workers_; i++) arenas.push_back(take());
+    std::atomic<int64_t> next{0}, entered{0};
+    const std::function<void()> work = [&] {
+      const int64_t own = entered.fetch_add(1);
+      for (int64_t b; (b = next.fetch_add(1)) < blocks;)
+        for (const Operation& operation : operations_) step(operation, arrays[b], arenas[own].get(), 0, 1);
+    };
+    threads().run(workers_ - 1, work);
+    for (Arena& arena : arenas) give(std::move(arena));
+  } else {
+    Arena arena = take();
+    for (int64_t b = 0; b < blocks; b++) {
+      Tasks tasks(operations_.size(), chunks());
+      threads().run(workers_ - 1, [&] {
+        tasks.help([&](int64_t task, int64_t chunk, int64_t chunks) {
+          step(operations_[task], arrays[b], arena.get(), chunk, chunks);
+        });
+      });
     }
-  });
-  for (Arena& arena : arenas) give(std::move(arena));
+    give(std::move(arena));
+  }
   for (size_t i = 0; left && i < outputs.size(); i++)
-    std::memcpy(outputs[i] + whole * samples_ * outputs_[i], rest.outputs[i], left * outputs_[i] * sizeof(float));
+    std::memcpy(outputs[i] + whole * samples_ * outputs_[i], arrays[whole].outputs[i], left * outputs_[i] * sizeof(float));
 }
 
 std::vector<double> Program::times(int64_t repeats) const {
@@ -291,16 +295,23 @@ std::vector<double> Program::times(int64_t repeats) const {
   for (int64_t size : outputs_) arrays.outputs.push_back(copies.emplace_back(samples_ * size).data());
   std::vector<double> best(operations_.size(), 1e30);
   Arena arena = take();
-  for (int64_t repeat = 0; repeat < repeats; repeat++)
-    threads().run(workers_, [&](int64_t worker, int64_t workers, Barrier& barrier) {
-      for (size_t i = 0; i < operations_.size(); i++) {
-        const auto before = std::chrono::steady_clock::now();
-        step(operations_[i], arrays, arena.get(), worker, workers);
-        barrier.wait();
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
-        if (worker == 0 && seconds < best[i]) best[i] = seconds;
-      }
+  for (int64_t repeat = 0; repeat < repeats; repeat++) {
+    Tasks tasks(operations_.size(), chunks());
+    std::vector<std::atomic<int64_t>> begun(operations_.size() + 1);
+    const auto now = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
+    threads().run(workers_ - 1, [&] {
+      tasks.help([&](int64_t task, int64_t chunk, int64_t chunks) {
+        int64_t none = 0;
+        begun[task].compare_exchange_strong(none, now());
+        step(operations_[task], arrays, arena.get(), chunk, chunks);
+      });
     });
+    begun.back() = now();
+    for (size_t i = 0; i < operations_.size(); i++) {
+      const std::chrono::steady_clock::duration took(begun[i + 1] - begun[i]);
+      best[i] = std::min(best[i], std::chrono::duration<double>(took).count());
+    }
+  }
   give(std::move(arena));
   return best;
 }

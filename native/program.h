@@ -49,7 +49,8 @@ class Program {
     std::vector<float*> outputs;
   };
   void step(const Operation&, const Arrays&, float* arena, int64_t worker, int64_t workers) const;
-  void block(const Arrays&, float* arena, int64_t worker, int64_t workers, Barrier& barrier) const;
+  // Into how many pieces an operation is cut.
+  int64_t chunks() const { return workers_ == 1 ? 1 : 2 * workers_; }
 
   int64_t lines_, samples_, workers_;
   std::vector<int64_t> inputs_, outputs_;

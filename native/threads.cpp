@@ -8,70 +8,49 @@
 
 namespace lehr {
 
-constexpr int LOOKS = 4000;  // some tens of microseconds
+constexpr int LOOKS = 20000;  // a few hundred microseconds
 
-static inline void pause_briefly() {
-#if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
-
-void Barrier::wait() {
-  if (workers_ == 1) return;
-  const uint32_t turn = turn_.load(std::memory_order_acquire);
-  if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    left_.store(workers_, std::memory_order_relaxed);
-    turn_.fetch_add(1, std::memory_order_acq_rel);
-    turn_.notify_all();
-    return;
-  }
+void Tasks::wait(State& state) const {
   for (int look = 0; look < LOOKS; look++) {
-    if (turn_.load(std::memory_order_acquire) != turn) return;
-    pause_briefly();
+    if (state.done.load(std::memory_order_acquire) >= chunks_) return;
+#if defined(__x86_64__)
+    _mm_pause();
+#else
+    std::this_thread::yield();
+#endif
   }
-  while (turn_.load(std::memory_order_acquire) == turn) turn_.wait(turn, std::memory_order_acquire);
+  for (int32_t done; (done = state.done.load(std::memory_order_acquire)) < chunks_;) state.done.wait(done, std::memory_order_acquire);
 }
 
-void Threads::run(int64_t workers, const std::function<void(int64_t, int64_t, Barrier&)>& work) {
+void Threads::run(int64_t helpers, const std::function<void()>& work) {
   std::unique_lock<std::mutex> mine(one_, std::try_to_lock);
-  if (workers <= 1 || !mine.owns_lock()) {
-    Barrier alone(1);
-    work(0, 1, alone);
-    return;
-  }
-  Barrier barrier(workers);
+  if (helpers < 1 || !mine.owns_lock()) return work();
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    while (int64_t(threads_.size()) < workers - 1)
-      threads_.emplace_back(&Threads::serve, this, int64_t(threads_.size()) + 1, round_);
+    while (int64_t(threads_.size()) < helpers) threads_.emplace_back(&Threads::serve, this);
     work_ = &work;
-    barrier_ = &barrier;
-    workers_ = workers;
-    running_ = workers - 1;
-    round_++;
+    wanted_ = helpers;
   }
   wake_.notify_all();
-  work(0, workers, barrier);
+  work();
   std::unique_lock<std::mutex> lock(mutex_);
-  done_.wait(lock, [this] { return running_ == 0; });
+  work_ = nullptr;
+  wanted_ = 0;
+  left_.wait(lock, [this] { return inside_ == 0; });
 }
 
-void Threads::serve(int64_t worker, uint64_t seen) {
+void Threads::serve() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+    wake_.wait(lock, [this] { return stop_ || wanted_ > 0; });
     if (stop_) return;
-    seen = round_;
-    if (worker >= workers_) continue;
+    wanted_--;
+    inside_++;
     const auto* work = work_;
-    Barrier* barrier = barrier_;
-    const int64_t workers = workers_;
     lock.unlock();
-    (*work)(worker, workers, *barrier);
+    (*work)();
     lock.lock();
-    if (--running_ == 0) done_.notify_one();
+    if (--inside_ == 0) left_.notify_one();
   }
 }
 

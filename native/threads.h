@@ -1,43 +1,60 @@
-// A few threads that sleep until there is a whole inference to do, and wait for one another between its operations.
+// A few threads that sleep until there is an inference to help with.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace lehr {
 
-// All workers meet here; one looks for a moment (an operation takes microseconds) before it goes to sleep.
-class Barrier {
+// A list of tasks, each cut into chunks; a task begins when all chunks of the one before have ended. Whoever is awake takes the
+// next chunk, so that nobody waits for a thread that is still asleep.
+class Tasks {
  public:
-  explicit Barrier(int64_t workers) : workers_(workers), left_(workers) {}
-  void wait();
+  Tasks(int64_t count, int64_t chunks) : count_(count), chunks_(chunks), states_(count) {}
+
+  // Take chunks until all tasks are done: work(task, chunk, chunks). Called by every thread that helps.
+  template <class Work>
+  void help(const Work& work) {
+    for (int64_t task = 0; task < count_; task++) {
+      State& state = states_[task];
+      for (int64_t chunk; (chunk = state.next.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
+        work(task, chunk, chunks_);
+        if (state.done.fetch_add(1, std::memory_order_acq_rel) + 1 == chunks_) state.done.notify_all();
+      }
+      wait(state);
+    }
+  }
 
  private:
-  const int64_t workers_;
-  std::atomic<int64_t> left_;
-  std::atomic<uint32_t> turn_{0};
+  struct alignas(64) State {
+    std::atomic<int64_t> next{0};
+    std::atomic<int32_t> done{0};
+  };
+  // Looks for a moment, as chunks take microseconds, then sleeps.
+  void wait(State& state) const;
+
+  const int64_t count_, chunks_;
+  std::vector<State> states_;
 };
 
 class Threads {
  public:
   ~Threads();
-  // work(worker, workers, barrier) on `workers` threads, the caller being the first; alone where others have the threads now.
-  void run(int64_t workers, const std::function<void(int64_t, int64_t, Barrier&)>& work);
+  // Call `work` here and on as many as `helpers` other threads while it runs here; they may come late or, where others have
+  // the threads now, not at all.
+  void run(int64_t helpers, const std::function<void()>& work);
 
  private:
-  void serve(int64_t worker, uint64_t seen);
+  void serve();
   std::mutex one_;  // inference at a time has the threads
   std::mutex mutex_;
-  std::condition_variable wake_, done_;
+  std::condition_variable wake_, left_;
   std::vector<std::thread> threads_;
-  const std::function<void(int64_t, int64_t, Barrier&)>* work_ = nullptr;
-  Barrier* barrier_ = nullptr;
-  int64_t workers_ = 0, running_ = 0;
-  uint64_t round_ = 0;
+  const std::function<void()>* work_ = nullptr;
+  int64_t wanted_ = 0, inside_ = 0;
   bool stop_ = false;
 };
 

@@ -527,7 +527,7 @@ class _Lowering:
             })]  # fmt: skip
 
         reads = {name: Need() for name in one.inputs}
-        step = Step(one.output, "attention", reads, one.output, emit, scratch=self.machine.workers * here.width * 4)
+        step = Step(one.output, "attention", reads, one.output, emit, scratch=2 * self.machine.workers * here.width * 4)  # for each chunk
         self._made(one.output, here.with_halo((0, 0, 0, 0)), "tokens", step)
 
 
@@ -549,9 +549,13 @@ def _border(place: Place, fill: float) -> Operation | None:
     lines, table = place.layout.border()
     if not len(lines):
         return None
+    source = np.maximum(table.max(axis=1), 0) // LANES  # a patch's neighbours hold the pixel in one line
+    ensure(bool(((table < 0) | (table // LANES == source[:, None])).all()), "a halo wider than a patch")
+    moves, kinds = np.unique(np.where(table < 0, -1, table % LANES), axis=0, return_inverse=True)
     return "halo", {
         "base": place.base, "channels": place.layout.channels, "channel": place.layout.lines, "lines": lines,
-        "table": table.reshape(-1), "fill": fill,
+        "sources": source.astype(np.int32), "kinds": kinds.reshape(-1).astype(np.int32),
+        "moves": moves.astype(np.int32).reshape(-1), "fill": fill,
     }  # fmt: skip
 
 
