@@ -250,7 +250,6 @@ def told(path: Path) -> str:
     pytest.fail("it was loaded")
 
 
-@pytest.mark.xfail(strict=True, reason="sizes are passed on as keywords, whatever their names are")
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
@@ -263,9 +262,6 @@ def test_strange_names_and_sizes_are_told(file, name, sizes):
     assert "f.lehr" in told(named(file, name, sizes))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a network of any depth is built before its tensors are compared with the file's"
-)
 def test_a_very_deep_network_is_not_built(file, monkeypatch):
     class Built(Exception):
         pass
@@ -277,7 +273,6 @@ def test_a_very_deep_network_is_not_built(file, monkeypatch):
     assert "Built" not in told(named(file, "wrn_999994_1", {}))
 
 
-@pytest.mark.xfail(strict=True, reason="its number of digits is not bounded")
 def test_a_granularity_of_five_thousand_digits_is_told(tmp_path):
     from tests.runtime.forged import file_of
     from tests.runtime.forged import sparse as line
@@ -296,7 +291,6 @@ def mask_told(path: Path) -> str:
     pytest.fail("it was loaded")
 
 
-@pytest.mark.xfail(strict=True, reason="a header above a reader's limit is written, and then no reader takes the file")
 def test_very_many_classes_can_be_saved_and_loaded_or_are_told(tmp_path):
     try:
         lehr.save(nn.Linear(1, 1), tmp_path / "f.lehr", classes=[f"class {i}" for i in range(100_000)])

@@ -173,7 +173,7 @@ def test_places_without_a_file_of_weights(tmp_path, weights):
             read_weights(tmp_path / name)
     for name in ("w.npz", "w.pt.zip", "w"):
         torch.save(weights, tmp_path / name)
-        with pytest.raises(LehrError, match=f"{name} is not a file of weights: give one of .lehr, .pt, .pth"):
+        with pytest.raises(LehrError, match=f"{name} is not a file of weights: give one of .lehr, .safetensors"):
             read_weights(tmp_path / name)
 
 

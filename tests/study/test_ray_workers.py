@@ -234,8 +234,6 @@ def test_an_address_that_is_none_or_that_nobody_answers_is_one_sentence(lehr, tm
     assert error.count("\n") == 1
 
 
-
-
 # -- the same without Ray -----------------------------------------------------------------------------------
 
 

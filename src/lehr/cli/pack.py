@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lehr.base.errors import LehrError
 from lehr.cli import options, screen
 
 
@@ -42,6 +43,8 @@ def pack(
     if out is None:
         path = Path(source)
         out = path / "small.lehr" if path.is_dir() else path.with_suffix(".lehr")
+    if out.resolve() == Path(source).resolve():
+        raise LehrError(f"{out} is what is packed, and would be lost: give another --out")
     result = recipe(settings, out)
     if as_json:
         screen.print_json(result)

@@ -41,7 +41,9 @@ class Unknown(Exception):
     """An operation that is not translated."""
 
 
-def capture(model: nn.Module, example_inputs: Sequence[Tensor] | Tensor, tensors: dict[str, Stored] | None = None) -> Capture:
+def capture(
+    model: nn.Module, example_inputs: Sequence[Tensor] | Tensor, tensors: dict[str, Stored] | None = None
+) -> Capture:
     """The graph of a network in evaluation mode.
 
     Args:
@@ -61,7 +63,9 @@ def capture(model: nn.Module, example_inputs: Sequence[Tensor] | Tensor, tensors
             program = torch.export.export(model, inputs, strict=False)
     except Exception as error:  # a user's network may do anything
         reason = " ".join(str(error).split())[:200]
-        return Capture(None, {}, [f"the whole network: torch.export does not follow it ({type(error).__name__}: {reason})"])
+        return Capture(
+            None, {}, [f"the whole network: torch.export does not follow it ({type(error).__name__}: {reason})"]
+        )
     finally:
         model.train(training)
     known = dict(tensors) if tensors is not None else stored_tensors(model, None)
@@ -122,7 +126,9 @@ class _Translation:
         return self.tensors[name]
 
     def _call(self, node: Any) -> None:
-        name = getattr(node.target, "__name__", str(node.target)) if node.target is operator.getitem else str(node.target)
+        name = (
+            getattr(node.target, "__name__", str(node.target)) if node.target is operator.getitem else str(node.target)
+        )
         rule = RULES.get(name.removeprefix("aten.").partition(".")[0])
         if rule is None:
             raise Unknown(f"{name} is not an operation of the engine")
@@ -138,7 +144,13 @@ class _Translation:
 
     def image(self, view: Any) -> View:
         """The view, if it is a whole (N, C, H, W)."""
-        if isinstance(view, View) and len(view.dims) == 4 and view.first == 0 and view.count == view.channels and view.in_order:
+        if (
+            isinstance(view, View)
+            and len(view.dims) == 4
+            and view.first == 0
+            and view.count == view.channels
+            and view.in_order
+        ):
             kinds = view.kinds
             if kinds[0] == "n" and kinds[1] in ("c", "") and kinds[2] in ("y", "") and kinds[3] in ("x", ""):
                 return view
@@ -152,7 +164,12 @@ class _Translation:
         if len(view.dims) == 2:
             if kinds[1] in ("c", "") and view.in_order:
                 return self._sliced(view), (view.shape[0],)
-            if kinds[1].lstrip("c") in ("yx", "y", "x") and view.first == 0 and view.count == view.channels and view.in_order:
+            if (
+                kinds[1].lstrip("c") in ("yx", "y", "x")
+                and view.first == 0
+                and view.count == view.channels
+                and view.in_order
+            ):
                 return self._once("flatten", view.value), (view.shape[0],)
         if len(view.dims) == 3 and kinds[2] in ("c", "") and view.in_order:
             if kinds[1] in ("t", ""):
@@ -189,8 +206,7 @@ class _Translation:
         if isinstance(view, View) and len(view.dims) == 4:
             return self.image(view).value, view
         name, before = self.rows(view)
-        make = views.features(name, before[0], view.count) if len(before) == 1 else None
-        return name, make if make is not None else views.tokens(name, before[0], before[1], view.shape[-1])
+        return name, _rows_view(name, before, view.count)
 
     def _whole(self, value: Any) -> str:
         if isinstance(value, View) and len(value.dims) == 2 and "c" not in value.kinds[1] and value.kinds[1]:
@@ -212,6 +228,15 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+def _rows_view(name: str, before: tuple[int, ...], channels: int) -> View:
+    """A view of (N, C) or (N, T, C)."""
+    return (
+        views.tokens(name, before[0], before[1], channels)
+        if len(before) == 2
+        else views.features(name, before[0], channels)
+    )
+
+
 def _pair(value: Any) -> list[int]:
     values = [value, value] if isinstance(value, int) else [int(n) for n in value]
     return values * 2 if len(values) == 1 else values
@@ -228,9 +253,19 @@ def _name(value: Any, what: str) -> str | None:
 
 
 @rule("conv2d", "convolution")
-def _conv(t: _Translation, node: Any, x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, *rest: Any) -> View:
+def _conv(
+    t: _Translation,
+    node: Any,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *rest: Any,
+) -> View:
     transposed, groups = (rest[0], rest[2]) if len(rest) == 3 else (False, rest[0] if rest else 1)
-    if transposed or isinstance(padding, str) and padding != "valid":
+    if transposed or (isinstance(padding, str) and padding != "valid"):
         raise Unknown("a transposed convolution, or padding given as a word")
     view, stored = t.image(x), _stored(weight, "weight")
     padding = [0, 0] if padding == "valid" else _pair(padding)
@@ -246,12 +281,13 @@ def _linear(t: _Translation, node: Any, x: Any, weight: Any, bias: Any = None) -
     value, before = t.rows(x)
     stored = _stored(weight, "weight")
     name = t.emit("linear", [value], node.name, weight=stored.name, bias=_name(bias, "bias"))
-    make = views.features if len(before) == 1 else views.tokens
-    return make(name, *before, stored.shape[0])
+    return _rows_view(name, before, stored.shape[0])
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training")
-def _batch_norm(t: _Translation, node: Any, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *rest: Any) -> View:
+def _batch_norm(
+    t: _Translation, node: Any, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *rest: Any
+) -> View:
     if len(rest) > 3 and rest[0]:
         raise Unknown("a batch-norm in training mode")
     epsilon = rest[2] if len(rest) > 3 else rest[1]
@@ -309,7 +345,16 @@ def _both(t: _Translation, node: Any, a: Any, b: Any, alpha: Any = 1) -> View:
 
 
 @rule("max_pool2d", "max_pool2d_with_indices")
-def _max_pool(t: _Translation, node: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: bool = False) -> View:
+def _max_pool(
+    t: _Translation,
+    node: Any,
+    x: Any,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil: bool = False,
+) -> View:
     if ceil:
         raise Unknown("pooling with ceil_mode")
     view = t.image(x)
@@ -328,7 +373,14 @@ def _avg_pool(
     if ceil or divisor is not None or (not counted and any(_pair(padding))):
         raise Unknown("average pooling with ceil_mode, a divisor, or uncounted padding")
     view = t.image(x)
-    name = t.emit("avg_pool", [view.value], node.name, kernel=_pair(kernel), stride=_pair(stride or kernel), padding=_pair(padding))
+    name = t.emit(
+        "avg_pool",
+        [view.value],
+        node.name,
+        kernel=_pair(kernel),
+        stride=_pair(stride or kernel),
+        padding=_pair(padding),
+    )
     return views.image(name, *node.meta["val"].shape)
 
 
@@ -403,7 +455,13 @@ def _expand(t: _Translation, node: Any, x: Any, shape: Sequence[int], *_: Any) -
 
 @rule("cat")
 def _cat(t: _Translation, node: Any, parts: Sequence[Any], dim: int = 0) -> View:
-    if len(parts) == 2 and isinstance(parts[0], Stored) and isinstance(parts[1], View) and dim == 1 and len(parts[1].dims) == 3:
+    if (
+        len(parts) == 2
+        and isinstance(parts[0], Stored)
+        and isinstance(parts[1], View)
+        and dim == 1
+        and len(parts[1].dims) == 3
+    ):
         value, (batch, count) = t.rows(parts[1])
         extra = parts[0].shape
         if len(extra) == 3 and extra[0] == 1 and extra[2] == parts[1].shape[2]:
@@ -482,18 +540,40 @@ def _passed(t: _Translation, node: Any, view: View, channels: int, first: int, s
 def _pad(t: _Translation, node: Any, x: Any, sizes: Sequence[int], mode: Any = "constant", value: Any = 0) -> View:
     view = t.image(x)
     sizes = [*sizes, *[0] * (8 - len(sizes))]
-    if mode not in ("constant", 0, 0.0) or value not in (None, 0, 0.0) or any(sizes[:4]) or any(sizes[6:]) or min(sizes) < 0:
+    if (
+        mode not in ("constant", 0, 0.0)
+        or value not in (None, 0, 0.0)
+        or any(sizes[:4])
+        or any(sizes[6:])
+        or min(sizes) < 0
+    ):
         raise Unknown("padding of anything but channels with zeros")
     name = _passed(t, node, view, view.channels + sizes[4] + sizes[5], sizes[4], [1, 1])
     return views.image(name, *node.meta["val"].shape)
 
 
 @rule("layer_norm")
-def _layer_norm(t: _Translation, node: Any, x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, epsilon: float = 1e-5, *_: Any) -> View:
+def _layer_norm(
+    t: _Translation,
+    node: Any,
+    x: Any,
+    shape: Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    epsilon: float = 1e-5,
+    *_: Any,
+) -> View:
     value, view = t.canonical(x)
     if len(shape) != 1 or len(view.shape) == 4:
         raise Unknown("a layer-norm over more than the last dimension")
-    name = t.emit("layer_norm", [value], node.name, weight=_name(weight, "weight"), bias=_name(bias, "bias"), epsilon=float(epsilon))
+    name = t.emit(
+        "layer_norm",
+        [value],
+        node.name,
+        weight=_name(weight, "weight"),
+        bias=_name(bias, "bias"),
+        epsilon=float(epsilon),
+    )
     return t.like(view, name)
 
 
@@ -520,7 +600,12 @@ def _attention(
     batch, heads, count, width = q.shape
     scale = options.get("scale")
     name = t.emit(
-        "attention", names, node.name, heads=heads, scale=float(scale if scale is not None else width**-0.5), causal=bool(causal)
+        "attention",
+        names,
+        node.name,
+        heads=heads,
+        scale=float(scale if scale is not None else width**-0.5),
+        causal=bool(causal),
     )
     found = views.tokens(name, batch, count, heads * width).reshaped((batch, count, heads, width))
     assert found is not None

@@ -20,7 +20,8 @@ from lehr.models import create
 from lehr.runtime.file import Contents, pack, read
 from lehr.runtime.values import width
 
-LARGEST = 10**6  # a number in the name of a network or in its sizes
+SIZES = {"num_classes", "input_shape", "vocabulary", "context"}
+LARGEST = 10**6  # a number among them
 Values = Literal["fp32", "fp16", "bf16", "int8"]
 CODES: dict[str, str | None] = {"fp32": None, "fp16": "F16", "bf16": "BF16", "int8": "I8"}
 
@@ -132,7 +133,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise LehrError(f"{path} is of another network ({reason}): give the one that it was saved from") from None
-    return model, mask_of(contents.tensors)
+    return model, _mask(path, contents)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -142,7 +143,14 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def load_mask(path: str | Path) -> Mask:
     """The mask of a ``.lehr`` file alone."""
-    return mask_of(read(path).tensors)
+    return _mask(path, read(path))
+
+
+def _mask(path: str | Path, contents: Contents) -> Mask:
+    try:
+        return mask_of(contents.tensors)
+    except LehrError as error:
+        raise LehrError(f"{path}: {error}") from None
 
 
 def _build(path: str | Path, name: str, told: Mapping[str, Any], contents: Contents) -> nn.Module:
@@ -150,10 +158,18 @@ def _build(path: str | Path, name: str, told: Mapping[str, Any], contents: Conte
     if ".py" in name:
         raise LehrError(f"{path} names a file of code, {name[:60]!r}, which is not run: give model=")
     sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-    numbers = [int(n) for n in re.findall(r"\d+", name + str(sizes))]
-    require(max(numbers, default=0) <= LARGEST, f"{path} names {name[:60]} with sizes {str(told)[:90]}: give model=")
-    with torch.device("meta"):  # no memory before the sizes are known to be those of the file
-        shapes = {key: tuple(tensor.shape) for key, tensor in create(name, **sizes).state_dict().items()}
+    deep = [int(n) for n in re.findall(r"\d+", name[:60])]  # in the name: layers, and how wide they are
+    wide = [int(n) for n in re.findall(r"\d+", str(sizes)[:200])]
+    sane = len(name) <= 60 and len(str(sizes)) <= 200 and sizes.keys() <= SIZES and max([0, *wide]) <= LARGEST
+    strange = f"{path} names {name[:60]} with sizes {str(told)[:90]}: give model="
+    require(sane and max([0, *deep]) <= max(1000, len(contents.tensors)), strange)
+    try:
+        with torch.device("meta"):  # no memory before the sizes are known to be those of the file
+            shapes = {key: tuple(tensor.shape) for key, tensor in create(name, **sizes).state_dict().items()}
+    except LehrError:
+        raise
+    except (TypeError, KeyError, ValueError, RuntimeError):
+        raise LehrError(strange) from None
     if shapes != {key: tensor.shape for key, tensor in contents.tensors.items()}:
         raise LehrError(f"{path} holds tensors that {name} with its sizes does not have: give model=")
     return create(name, **sizes)

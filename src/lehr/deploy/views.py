@@ -129,7 +129,9 @@ class View:
 
 def image(value: str, batch: int, channels: int, height: int, width: int) -> View:
     """A tensor (N, C, H, W)."""
-    return View(value, channels, ((Axis("n", batch),), (Axis("c", channels),), (Axis("y", height),), (Axis("x", width),)))
+    return View(
+        value, channels, ((Axis("n", batch),), (Axis("c", channels),), (Axis("y", height),), (Axis("x", width),))
+    )
 
 
 def tokens(value: str, batch: int, count: int, channels: int) -> View:

@@ -106,7 +106,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
         return Granules(name, (size,), (0,))
     if text == "filter":
         return Granules(name, (outputs, inputs), (0,))
-    if pair := re.fullmatch(r"(\d+):(\d+)", text):
+    if pair := re.fullmatch(r"(\d{1,9}):(\d{1,9})", text):
         n, m = _n_of_m(text, int(pair[1]), int(pair[2]))
         channels = shape[1] if len(shape) > 1 else 1
         if channels % m:
@@ -115,7 +115,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
             )
         dims = (outputs, channels // m, m, prod(shape[2:]))
         return Granules(name, dims, (0, 1, 2, 3), n, along=2)
-    if pair := re.fullmatch(r"block:(\d+)x(\d+)", text):
+    if pair := re.fullmatch(r"block:(\d{1,9})x(\d{1,9})", text):
         rows, columns = int(pair[1]), int(pair[2])
         if not rows or not columns:
             raise LehrError(f"the granularity {text} has an empty side: write block:4x1, outputs x inputs")
@@ -125,7 +125,7 @@ def granules(text: str, name: str, shape: Sequence[int]) -> Granules:
                 f"leave it out, {_exclude(name)}"
             )
         return Granules(name, (outputs // rows, rows, inputs // columns, columns), (0, 2))
-    if pair := re.fullmatch(r"head:(\d+):(rows|columns)@(.*)", text):
+    if pair := re.fullmatch(r"head:(\d{1,9}):(rows|columns)@(.*)", text):
         return _head(int(pair[1]), pair[2], pair[3], name, outputs, inputs)
     raise unknown("granularity", text, KINDS)
 
@@ -136,7 +136,7 @@ def n_of_m_sparsity(text: str) -> float | None:
     >>> n_of_m_sparsity("1:4"), n_of_m_sparsity("filter")
     (0.75, None)
     """
-    if pair := re.fullmatch(r"(\d+):(\d+)", text):
+    if pair := re.fullmatch(r"(\d{1,9}):(\d{1,9})", text):
         n, m = _n_of_m(text, int(pair[1]), int(pair[2]))
         return 1.0 - n / m
     return None

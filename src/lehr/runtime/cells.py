@@ -58,6 +58,8 @@ class Cells:
             return cells
         strides = [prod(self.dims[axis + 1 :]) for axis in range(len(self.dims))]
         base = np.zeros(len(cells), dtype=np.int64)
+        if not self.axes:  # all weights are one cell
+            return np.arange(self.size * len(cells))
         for axis, coordinate in zip(self.axes, np.unravel_index(cells, [self.dims[a] for a in self.axes]), strict=True):
             base += coordinate * strides[axis]
         within = np.zeros(1, dtype=np.int64)
@@ -79,9 +81,11 @@ class Cells:
         ensure(prod(dims) == size, f"its dims {dims} are not {size} weights")
         if "n" in value:
             n, along = field(value, "n", int), field(value, "along", int)
-            ensure(0 <= along < len(dims) and 0 < n <= dims[along], f"it keeps {n} along {along} of {dims}")
+            sane = 0 <= along < len(dims) and 0 < n <= dims[along]
+            ensure(sane, f"it keeps {str(n)[:20]} along {str(along)[:20]} of {dims}")
             return cls(dims, tuple(range(len(dims))), n, along)
         axes = tuple(field(value, "axes", list))
         sane = all(type(axis) is int and 0 <= axis < len(dims) for axis in axes)
-        ensure(sane and list(axes) == sorted(set(axes)), f"its axes are {axes}")
+        ensure(sane and bool(axes) and list(axes) == sorted(set(axes)), f"its axes are {str(axes)[:40]}")
+        ensure(0 not in dims, f"its dims {dims} have no weights")
         return cls(dims, axes)

@@ -50,7 +50,7 @@ def shape_of(value: Mapping[str, Any], name: str = "shape") -> tuple[int, ...]:
     """A list of sizes whose product is a possible number of weights."""
     found = field(value, name, list)
     sane = len(found) <= DIMENSIONS and all(type(n) is int and 0 <= n <= LARGEST for n in found)
-    ensure(sane and prod(found) <= LARGEST, f"its {name} is {str(found)[:60]}")
+    ensure(sane and prod(max(1, n) for n in found) <= LARGEST, f"its {name} is {str(found)[:60]}")
     return tuple(found)
 
 

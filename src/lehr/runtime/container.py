@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
 from lehr.runtime.checked import damaged, ensure, field, json_of
 
 VERSION = 1
@@ -45,6 +45,9 @@ def to_bytes(about: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
         end += len(part)
     text = _json(header).encode()
     text += b" " * (-len(text) % 8)
+    require(
+        len(text) <= HEADER, f"what the file says about itself has {len(text):,} bytes: give fewer classes, say less"
+    )
     return b"".join([len(text).to_bytes(8, "little"), text, *parts.values()])
 
 
@@ -58,7 +61,7 @@ def from_bytes(content: bytes) -> Container:
     if len(content) < 8 or length > min(HEADER, len(content) - 8):
         damaged("its header does not fit into it, or it is no .lehr file")
     header = json_of(content[8 : 8 + length], "header")
-    told = json_of(field(field(header, "__metadata__", dict), "lehr", str).encode(), "description")
+    told = json_of(field(field(header, "__metadata__", dict), "lehr", str).encode(errors="replace"), "description")
     version = field(told, "version", int)
     if version != VERSION:
         raise LehrError(f"the file has format {version} and this lehr reads format {VERSION}: install a newer lehr")
@@ -76,7 +79,11 @@ def from_bytes(content: bytes) -> Container:
         parts[name] = data[offsets[0] : end]
     ensure(end == len(data), "bytes are left over")
     about = field(told, "about", dict)
-    ensure(field(told, "check", str) == _check(about, parts), "its checksum does not match")
+    try:
+        check = _check(about, parts)
+    except ValueError:  # numbers and letters that JSON does not have
+        damaged("its description is not JSON")
+    ensure(field(told, "check", str) == check, "its checksum does not match")
     return Container(about, parts)
 
 

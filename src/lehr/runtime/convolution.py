@@ -62,9 +62,7 @@ class Window:
     def output(self, layout: Layout, channels: int) -> Layout:
         """The layout of what comes out."""
         sizes = [self.size(axis, size) for axis, size in enumerate((layout.height, layout.width))]
-        patch = [
-            sizes[axis] if layout.grid[axis] == 1 else layout.patch[axis] // self.stride[axis] for axis in (0, 1)
-        ]
+        patch = [sizes[axis] if layout.grid[axis] == 1 else layout.patch[axis] // self.stride[axis] for axis in (0, 1)]
         return replace(
             layout, channels=channels, height=sizes[0], width=sizes[1], patch=(patch[0], patch[1]), halo=(0, 0, 0, 0)
         )
@@ -86,7 +84,15 @@ class Tiling:
 
 
 def convolution(
-    rows: Rows, window: Window, groups: int, x: Place, y: Place, residual: Place | None, activation: str, tiling: Tiling, machine: Machine
+    rows: Rows,
+    window: Window,
+    groups: int,
+    x: Place,
+    y: Place,
+    residual: Place | None,
+    activation: str,
+    tiling: Tiling,
+    machine: Machine,
 ) -> Operation:
     """The operation for the engine: sparse, or dense where `tiling` has a group."""
     here, out = x.layout, y.layout
@@ -135,7 +141,11 @@ def _sparse(
         if not height:
             height, width = 1, machine.most
     tiles = -(-common["height"] // height) * -(-common["width"] // width)
-    splits = 1 if tiles >= 4 * machine.workers or machine.workers == 1 else min(len(rows.bias), -(-2 * machine.workers // tiles))
+    splits = (
+        1
+        if tiles >= 4 * machine.workers or machine.workers == 1
+        else min(len(rows.bias), -(-2 * machine.workers // tiles))
+    )
     return {
         "tile_height": height,
         "tile_width": width,

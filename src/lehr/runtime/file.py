@@ -103,7 +103,8 @@ def _bound(coded: Sequence[Coded]) -> float:
 def _deflated(value: Any) -> bytes:
     text = json.dumps({"value": value}, separators=(",", ":"), allow_nan=False).encode()
     small = zlib.compress(text, 9)
-    return small if len(text) <= _most(len(small)) else zlib.compress(text, 0)
+    objects = text.count(b"{") + text.count(b"[")
+    return small if len(text) <= _most(len(small)) and objects <= 4096 + len(small) else zlib.compress(text, 0)
 
 
 def _inflated(content: memoryview) -> bytes:
@@ -114,6 +115,8 @@ def _inflated(content: memoryview) -> bytes:
     except zlib.error:
         damaged("its table is not compressed as it should be")
     ensure(machine.eof and not machine.unused_data, "its table is too large for it")
+    # Each of these becomes an object, which has a hundred bytes in memory.
+    ensure(text.count(b"{") + text.count(b"[") <= 4096 + len(content), "its table has more entries than it can need")
     return text
 
 

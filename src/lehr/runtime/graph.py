@@ -85,13 +85,17 @@ def graph_of(value: Mapping[str, Any]) -> Graph:
         op, sources, output, attributes = entry
         ensure(isinstance(op, str) and op in OPERATIONS, f"its graph has the operation {str(op)[:30]!r}")
         ensure(isinstance(output, str) and output not in known, "a value of its graph is there twice")
-        ensure(isinstance(sources, list) and all(isinstance(s, str) and s in known for s in sources), f"{op} has no input")
+        ensure(
+            isinstance(sources, list) and all(isinstance(s, str) and s in known for s in sources), f"{op} has no input"
+        )
         ensure(isinstance(attributes, dict), f"{op} has no attributes")
         _check(op, sources, attributes)
         known.add(output)
         nodes.append(Node(op, tuple(sources), output, attributes))
     outputs = checked.field(value, "outputs", list)
-    ensure(bool(outputs) and all(isinstance(name, str) and name in known for name in outputs), "its graph has no output")
+    ensure(
+        bool(outputs) and all(isinstance(name, str) and name in known for name in outputs), "its graph has no output"
+    )
     return Graph(tuple(inputs), tuple(outputs), tuple(nodes))
 
 
@@ -101,9 +105,11 @@ def _check(op: str, sources: Sequence[str], attributes: Mapping[str, Any]) -> No
     for name, kind in kinds.items():
         if name in OPTIONAL.get(op, ()) and name not in attributes:
             continue
-        value = checked.field(attributes, name, kind)
+        value: Any = checked.field(attributes, name, kind)
         if isinstance(value, list):
-            ensure(len(value) == 2 and all(type(n) is int and 0 <= n <= 2**20 for n in value), f"{op} has {name} {value}")
+            ensure(
+                len(value) == 2 and all(type(n) is int and 0 <= n <= 2**20 for n in value), f"{op} has {name} {value}"
+            )
     ensure(attributes.get("kind", "none") in ACTIVATIONS, f"{op} has an activation that is not known")
     for name in attributes.keys() - kinds.keys():
         ensure(False, f"{op} has a {name[:30]!r}")

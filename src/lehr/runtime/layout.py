@@ -71,23 +71,23 @@ class Layout:
     @cached_property
     def places(self) -> Table:
         """The float of each pixel in its channel: (samples, height, width)."""
-        lane, y, x = self._lanes
         sample, row, column = np.ogrid[: self.samples, : self.height, : self.width]
         (ph, pw), (gy, gx) = self.patch, self.grid
         lane = (sample * gy + row // ph) * gx + column // pw
         line = (row % ph + self.halo[0]) * self.row + column % pw + self.halo[1]
-        return (line * LANES + lane).astype(np.int32)
+        places: Table = (line * LANES + lane).astype(np.int32)
+        return places
 
     @cached_property
     def _lanes(self) -> tuple[Table, Table, Table]:
-        lane = np.arange(LANES)
+        lane: Table = np.arange(LANES, dtype=np.int32)
         gy, gx = self.grid
         return lane // (gy * gx), lane // gx % gy, lane % gx
 
     def pixels(self) -> tuple[Table, Table, Table]:
         """The sample, row and column that each lane of each line holds, (lines, 16); outside of the image too."""
         sample, patch_row, patch_column = self._lanes
-        line = np.arange(self.lines)
+        line: Table = np.arange(self.lines, dtype=np.int32)
         y = line // self.row - self.halo[0]
         x = line % self.row - self.halo[1]
         return (

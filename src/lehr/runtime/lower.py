@@ -47,7 +47,9 @@ class Lowered:
     steps: tuple[Step, ...]
 
 
-def lower(graph: Graph, tensors: Mapping[str, Stored], machine: Machine, tilings: Mapping[str, Tiling] | None = None) -> Lowered:
+def lower(
+    graph: Graph, tensors: Mapping[str, Stored], machine: Machine, tilings: Mapping[str, Tiling] | None = None
+) -> Lowered:
     """The operations of a network.
 
     Args:
@@ -176,7 +178,9 @@ class _Lowering:
         form = ("features", "tokens", "image")[len(shape) - 1]
         sizes = {"features": (shape[0], 1, 1), "tokens": (shape[-1], 1, shape[0]), "image": shape}[form]
         layout = self._layout(sizes[0], sizes[1], sizes[2])
-        steps = (1, shape[-1]) if form != "image" else (sizes[1] * sizes[2], 1)  # floats between channels, and between pixels
+        steps = (
+            (1, shape[-1]) if form != "image" else (sizes[1] * sizes[2], 1)
+        )  # floats between channels, and between pixels
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
             y = places[name]
@@ -216,7 +220,9 @@ class _Lowering:
 
     def _linear(self, one: Fused) -> None:
         rows = rows_of(one, self.tensors)
-        ensure(len(rows.shape) == 2 and self.values[one.inputs[0]].channels == rows.shape[1], "a linear layer does not fit")
+        ensure(
+            len(rows.shape) == 2 and self.values[one.inputs[0]].channels == rows.shape[1], "a linear layer does not fit"
+        )
         ensure(self.form[one.inputs[0]] != "image", "a linear layer over an image")
         self._convolve(one, rows, Window(), 1, self.form[one.inputs[0]])
 
@@ -266,7 +272,7 @@ class _Lowering:
     def _pool(self, one: Fused, *, largest: bool) -> None:
         told = one.node.attributes
         pairs = [tuple(told.get(name, (1, 1))) for name in ("kernel", "stride", "padding", "dilation")]
-        window = Window(*pairs)  # type: ignore[arg-type]
+        window = Window(*pairs)
         source = self._windowed(one.inputs[0], window)
         here = self.values[source]
         layout = window.output(here, here.channels)
@@ -295,7 +301,11 @@ class _Lowering:
             x, y = places[name], places[one.output]
             sample, row, column = x.layout.pixels()
             first, last = x.layout.first, x.layout.first + (x.layout.patch[0] - 1) * x.layout.row + x.layout.patch[1]
-            lines = [n for n in range(first, last) if x.layout.halo[1] <= n % x.layout.row < x.layout.halo[1] + x.layout.patch[1]]
+            lines = [
+                n
+                for n in range(first, last)
+                if x.layout.halo[1] <= n % x.layout.row < x.layout.halo[1] + x.layout.patch[1]
+            ]
             inside = (row[lines] < here.height) & (column[lines] < here.width)
             lanes = y.layout.places[:, 0, 0] % LANES  # of each sample
             return [("mean", {
@@ -337,7 +347,11 @@ class _Lowering:
         self._remapped(one, layout, "features", lambda x, y: (y.places.reshape(-1), x.places[:, 0, index].reshape(-1)))
 
     def _remapped(
-        self, one: Fused, layout: Layout, form: str, pairs: Callable[[Layout, Layout], tuple[NDArray[Any], NDArray[Any]]]
+        self,
+        one: Fused,
+        layout: Layout,
+        form: str,
+        pairs: Callable[[Layout, Layout], tuple[NDArray[Any], NDArray[Any]]],
     ) -> None:
         name = one.inputs[0]
 
@@ -376,7 +390,7 @@ class _Lowering:
         """Some of the channels; copied, but for attention, which reads them where they are."""
         name, first, count = one.inputs[0], one.node.attributes["first"], one.node.attributes["channels"]
         here = self.values[name]
-        ensure(0 <= first and 1 <= count <= here.channels - first, "channels that are not there")
+        ensure(first >= 0 and 1 <= count <= here.channels - first, "channels that are not there")
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
             x, y = places[name], places[one.output]
@@ -451,16 +465,26 @@ class _Lowering:
         name = one.inputs[0]
         emit = self._pointwise_of(name, None, one.output, one.node.attributes["kind"], multiply=False)
         layout = self.values[name].with_halo((0, 0, 0, 0))
-        self._made(one.output, layout, self.form[name], Step(one.output, "activation", {name: Need()}, one.output, emit))
+        self._made(
+            one.output, layout, self.form[name], Step(one.output, "activation", {name: Need()}, one.output, emit)
+        )
 
     def _batch_norm(self, one: Fused) -> None:
         name = one.inputs[0]
         scale, shift = affine_of(one.node.attributes, self.tensors, self.values[name].channels)
         emit = self._pointwise_of(
-            name, None, one.output, one.activation, multiply=False, scale=scale.astype(np.float32), shift=shift.astype(np.float32)
+            name,
+            None,
+            one.output,
+            one.activation,
+            multiply=False,
+            scale=scale.astype(np.float32),
+            shift=shift.astype(np.float32),
         )
         layout = self.values[name].with_halo((0, 0, 0, 0))
-        self._made(one.output, layout, self.form[name], Step(one.output, "batch_norm", {name: Need()}, one.output, emit))
+        self._made(
+            one.output, layout, self.form[name], Step(one.output, "batch_norm", {name: Need()}, one.output, emit)
+        )
 
     def _add_constant(self, one: Fused) -> None:
         name, constant = one.inputs[0], f"{one.output}#constant"
@@ -479,7 +503,9 @@ class _Lowering:
     def _layer_norm(self, one: Fused) -> None:
         name, told = one.inputs[0], one.node.attributes
         channels = self.values[name].channels
-        weight = vector(self.tensors, told["weight"], channels) if "weight" in told else np.ones(channels, dtype=np.float32)
+        weight = (
+            vector(self.tensors, told["weight"], channels) if "weight" in told else np.ones(channels, dtype=np.float32)
+        )
         bias = vector(self.tensors, told["bias"], channels) if "bias" in told else np.zeros(channels, dtype=np.float32)
         ensure(self.form[name] != "image", "a layer-norm over the channels of an image")
         self._by_line(one, "layer_norm", {"epsilon": told["epsilon"], "weight": weight, "bias": bias})
@@ -510,7 +536,10 @@ class _Lowering:
         heads = told["heads"]
         same = all(self.values[name].same_place == here.same_place for name in (key, value))
         channels = {self.values[name].channels for name in one.inputs}
-        ensure(same and len(channels) == 1 and here.channels % max(1, heads) == 0 and heads >= 1, "an attention that does not fit")
+        ensure(
+            same and len(channels) == 1 and here.channels % max(1, heads) == 0 and heads >= 1,
+            "an attention that does not fit",
+        )
         ensure(here.samples == 1 and self.form[query] == "tokens", "attention with samples in lanes")
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
@@ -527,7 +556,9 @@ class _Lowering:
             })]  # fmt: skip
 
         reads = {name: Need() for name in one.inputs}
-        step = Step(one.output, "attention", reads, one.output, emit, scratch=2 * self.machine.workers * here.width * 4)  # for each chunk
+        step = Step(
+            one.output, "attention", reads, one.output, emit, scratch=2 * self.machine.workers * here.width * 4
+        )  # for each chunk
         self._made(one.output, here.with_halo((0, 0, 0, 0)), "tokens", step)
 
 

@@ -6,12 +6,14 @@ from types import ModuleType
 
 from lehr.base.errors import LehrError
 
+_found: ModuleType | None = None
+REASON = ""
 try:
-    from lehr.runtime import _native as _found
+    from lehr.runtime import _native
+
+    _found = _native
 except ImportError as error:  # no compiler when lehr was installed, or another Python
-    _found, REASON = None, str(error)
-else:
-    REASON = ""
+    REASON = str(error)
 
 MISSING = "the compiled part of lehr is not there: install a C++ compiler, then pip install --force-reinstall lehr"
 
@@ -22,7 +24,11 @@ def available() -> bool:
 
 
 def native() -> ModuleType:
-    """The compiled module. Raises `LehrError` where it was not built."""
+    """The compiled module.
+
+    Raises:
+        LehrError: it was not built.
+    """
     if _found is None:
         raise LehrError(f"{MISSING} ({REASON})")
     return _found

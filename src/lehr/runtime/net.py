@@ -56,11 +56,15 @@ class Net:
             LehrError: an input is of another shape.
         """
         arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
-        require(len(arrays) == len(self.graph.inputs), f"the network takes {len(self.graph.inputs)} inputs: give them all")
+        require(
+            len(arrays) == len(self.graph.inputs), f"the network takes {len(self.graph.inputs)} inputs: give them all"
+        )
         counts = set()
         for array, (name, shape) in zip(arrays, self.graph.inputs, strict=True):
             if array.shape[1:] != shape:
-                raise LehrError(f"{name} has shape {array.shape} and the network takes (batch, {', '.join(map(str, shape))})")
+                raise LehrError(
+                    f"{name} has shape {array.shape} and the network takes (batch, {', '.join(map(str, shape))})"
+                )
             counts.add(len(array))
         require(len(counts) == 1, f"the inputs have batches of {sorted(counts)}: give one size")
         (count,) = counts
@@ -98,10 +102,10 @@ class Net:
         program = engine.Program(
             max(1, lowered.lines), list(lowered.inputs), list(lowered.outputs), samples, self.threads, self.kernels
         )
-        for place, values in lowered.constants:
-            program.constant(place, values)
-        for kind, values in lowered.operations:
-            program.add(kind, values)
+        for place, floats in lowered.constants:
+            program.constant(place, floats)
+        for kind, told in lowered.operations:
+            program.add(kind, told)
         return program, lowered
 
 
@@ -113,7 +117,9 @@ def load(path: str | Path, *, threads: int | None = None) -> Net:
     """
     contents = read(path)
     if contents.graph is None:
-        raise LehrError(f"{path} holds no graph: pack it with example inputs (lehr pack does), or open it with lehr.load")
+        raise LehrError(
+            f"{path} holds no graph: pack it with example inputs (lehr pack does), or open it with lehr.load"
+        )
     try:
         return Net(graph_of(contents.graph), contents.tensors, threads=threads)
     except LehrError as error:

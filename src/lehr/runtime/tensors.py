@@ -82,7 +82,7 @@ def encode(tensor: Stored, code: str | None = None) -> Coded:
     >>> tensor = Stored("w", "F32", (2, 8), np.array([1.5, 2.0], dtype=np.float32), np.array([3, 9]))
     >>> coded = encode(tensor)
     >>> len(coded.content), bool(np.array_equal(decode(coded.entry, coded.content, {})[0].dense(), tensor.dense()))
-    (11, True)
+    (10, True)
     """
     entry: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
     if tensor.same is not None:
@@ -150,9 +150,11 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
     kept, code = field(entry, "kept", int), field(entry, "code", str)
     ensure(dtype in values.FLOATS and code in values.CODES, f"{name[:40]!r} has values in {code[:20]!r}")
     ensure(
-        0 <= kept <= prod(shape) and kept * values.width(code) <= len(content), f"{name[:40]!r} keeps {kept} weights"
+        0 <= kept <= prod(shape) and kept * values.width(code) <= len(content),
+        f"{name[:40]!r} keeps {str(kept)[:20]} weights",
     )
     granularity = field(entry, "granularity", str, "unstructured")
+    ensure(len(granularity) <= 300, f"{name[:40]!r} has a granularity of {len(granularity)} letters")
     places, used, cells = _decode_places(field(entry, "places", dict), content, prod(shape), kept)
     rest = content[used:]
     numbers: Array
@@ -162,7 +164,7 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
         ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
         scales = np.frombuffer(rest[: 2 * count], dtype="<u2")
         q = np.frombuffer(rest[2 * count : length], dtype=np.int8)
-        numbers = values.rounded(values.dequantised(q, scales, rows), "F32", dtype)
+        numbers = values.rounded(values.dequantised(q, scales, rows, dtype), "F32", dtype)
     else:
         length = kept * values.width(code)
         ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
@@ -176,17 +178,19 @@ def _decode_places(
     """The places of `kept` weights among `size`, the bytes used, and their cells."""
     cells = Cells.of_entry(field(told, "cells", dict), size) if "cells" in told else None
     if cells is not None and cells.n:
-        ensure(choices.possible(cells) and kept == cells.groups * cells.n, f"{kept} weights are not N of every M")
+        ensure(
+            choices.possible(cells) and kept == cells.groups * cells.n, f"{str(kept)[:20]} weights are not N of every M"
+        )
         used = choices.length(cells)
         ensure(used <= len(content), "its choices are larger than the file")
         return choices.decode(content[:used], cells), used, cells
     total, each = (size, 1) if cells is None else (cells.count, cells.size)
     count, bits = field(told, "count", int), field(told, "bits", int)
     quotients = field(told, "quotients", int)
-    ensure(0 <= count <= total and count * each == kept, f"{count} cells are not {kept} weights")
+    ensure(0 <= count <= total and count * each == kept, f"{str(count)[:20]} cells are not {kept} weights")
     absent = 2 * count > total
     coded = total - count if absent else count
-    ensure(0 <= bits <= positions.MOST and quotients >= 0, f"a remainder has {bits} bits")
+    ensure(0 <= bits <= positions.MOST and quotients >= 0, f"a remainder has {str(bits)[:20]} bits")
     used = quotients + (coded * bits + 7) // 8
     ensure(used <= len(content), "its places are larger than the file")
     found = positions.decode(

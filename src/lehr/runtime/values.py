@@ -37,11 +37,12 @@ def to_float32(values: Array, dtype: str) -> NDArray[np.float32]:
     """
     if dtype == "BF16":
         return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return values.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float32)
 
 
 def rounded(values: Array, source: str, target: str) -> Array:
-    """Floating numbers in another floating dtype, to the nearest, ties to even.
+    """Floating numbers in another floating dtype, to the nearest, ties to even; from F64 to BF16 by way of F32.
 
     Raises:
         LehrError: a number does not fit into the range of `target`.
@@ -52,7 +53,7 @@ def rounded(values: Array, source: str, target: str) -> Array:
     if source == target:
         return values
     wide = to_float32(values, source) if source != "F64" else values.astype(np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         result = _to_bf16(wide.astype(np.float32)) if target == "BF16" else wide.astype(DTYPES[target])
         back = to_float32(result, target) if target == "BF16" else result
         fits = bool((np.isfinite(back) == np.isfinite(wide)).all())
@@ -88,11 +89,19 @@ def quantised(values: NDArray[np.float32], rows: NDArray[np.int64], count: int) 
     np.maximum.at(largest, rows, np.abs(values))
     exact = (largest / np.float32(127)).view(np.uint32)
     scales = ((exact.astype(np.uint64) + 0xFFFF) >> 16).astype(np.uint16)
-    each = np.maximum(to_float32(scales, "BF16"), np.float32(np.finfo(np.float32).tiny))[rows]
+    exact_scales = to_float32(scales, "BF16")
+    each = np.where(exact_scales == 0, np.float32(1), exact_scales)[rows]
     q = np.clip(np.rint(values / each), -127, 127)
     return q.astype(np.int8), scales
 
 
-def dequantised(q: NDArray[np.int8], scales: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """``q * s``."""
-    return q.astype(np.float32) * to_float32(scales, "BF16")[rows]
+LARGEST = {"F16": 65504.0, "BF16": 3.3895313892515355e38}  # of the dtypes that are smaller than fp32
+
+
+def dequantised(q: NDArray[np.int8], scales: Array, rows: NDArray[np.int64], dtype: str = "F32") -> NDArray[np.float32]:
+    """``q * s``, and no more than the largest number of the dtype that it is for."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = q.astype(np.float32) * to_float32(scales, "BF16")[rows]
+    most = np.float32(LARGEST.get(dtype, np.finfo(np.float32).max))
+    clipped: NDArray[np.float32] = np.clip(exact, -most, most)
+    return clipped

@@ -79,7 +79,9 @@ def rows_of(one: Fused, tensors: Mapping[str, Stored]) -> Rows:
     return Rows(stored.shape, row, column, values, bias)
 
 
-def affine_of(norm: Mapping[str, Any], tensors: Mapping[str, Stored], channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def affine_of(
+    norm: Mapping[str, Any], tensors: Mapping[str, Stored], channels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A batch-norm as ``x * scale + shift``, in fp64."""
     mean, variance = (vector(tensors, norm[name], channels).astype(np.float64) for name in ("mean", "variance"))
     scale = 1.0 / np.sqrt(np.maximum(variance + norm["epsilon"], 1e-30))
