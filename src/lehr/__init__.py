@@ -14,6 +14,7 @@ _HOMES = {
     "LehrError": "lehr.base.errors",
     "Mask": "lehr.masks",
     "select": "lehr.masks",
+    "compile": "lehr.deploy.compile",
     "save": "lehr.deploy.pack",
     "load": "lehr.deploy.pack",
     "load_state_dict": "lehr.deploy.pack",
@@ -32,6 +33,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from lehr.base.errors import LehrError
+    from lehr.deploy.compile import compile
     from lehr.deploy.pack import load, load_mask, load_state_dict, save
     from lehr.masks import Mask, select
     from lehr.sparsify import (
@@ -59,6 +61,7 @@ __all__ = [
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
+    "compile",
     "load",
     "load_mask",
     "load_state_dict",

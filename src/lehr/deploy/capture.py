@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,49 @@ from lehr.base.errors import LehrError
 from lehr.deploy import views
 from lehr.deploy.contents import stored_tensors
 from lehr.deploy.views import View
-from lehr.runtime.graph import Graph, Node
+from lehr.runtime.graph import OWN, Graph, Node
 from lehr.runtime.tensors import Stored
 
 Pair = tuple[int, int]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network: a graph for the engine, then what torch does with its outputs.
+
+    Args:
+        graph: None where a stage begins with torch.
+        nodes: of the exported program, in order.
+    """
+
+    graph: Graph | None
+    nodes: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Capture:
     """What was understood of a network.
 
     Args:
-        graph: of all of it; None where something was not understood.
-        tensors: weights by the names that the graph uses.
+        stages: the network; one stage without nodes of torch where everything was understood.
+        tensors: weights by the names that the graphs use.
         unknown: operations that the engine does not have, with the module that they are in.
+        outputs: names of what comes out.
+        names: values of the engine by the nodes of the program whose results they are.
+        program: the exported program; None where torch.export does not follow the network, which has no stages then.
     """
 
-    graph: Graph | None
+    stages: tuple[Stage, ...]
     tensors: dict[str, Stored]
-    unknown: list[str] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    program: ExportedProgram | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph of the whole network; None where something was not understood."""
+        return self.stages[0].graph if len(self.stages) == 1 and not self.unknown else None
 
 
 class Unknown(Exception):
@@ -63,45 +88,75 @@ def capture(
             program = torch.export.export(model, inputs, strict=False)
     except Exception as error:  # a user's network may do anything
         reason = " ".join(str(error).split())[:200]
-        return Capture(
-            None, {}, [f"the whole network: torch.export does not follow it ({type(error).__name__}: {reason})"]
-        )
+        told = f"the whole network: torch.export does not follow it ({type(error).__name__}: {reason})"
+        return Capture((), {}, (told,))
     finally:
         model.train(training)
     known = dict(tensors) if tensors is not None else stored_tensors(model, None)
-    return _Translation(program, known).all()
+    foreign: set[str] = set()
+    while True:
+        try:
+            return _Translation(program, dict(known), foreign).all()
+        except Unseen as node:  # what torch reads must be in one piece: what made it is left to torch as well
+            foreign.add(str(node))
+
+
+class Unseen(Exception):
+    """A view that torch would read and that no array holds; the name of its node."""
 
 
 class _Translation:
-    """Goes through the exported graph, a node at a time; `seen` holds what each node gives."""
+    """Goes through the exported graph, a node at a time; `seen` holds what each node gives.
 
-    def __init__(self, program: ExportedProgram, tensors: dict[str, Stored]) -> None:
-        self.program, self.tensors = program, tensors
+    A value of level n is made by the engine in stage n, or by torch at the end of that stage.
+    """
+
+    def __init__(self, program: ExportedProgram, tensors: dict[str, Stored], foreign: set[str]) -> None:
+        self.program, self.tensors, self.foreign = program, tensors, foreign
         signature = program.graph_signature
         self.weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self.constants = dict(signature.inputs_to_lifted_tensor_constants)
+        self.batch = 0  # of the example
         self.seen: dict[str, Any] = {}
         self.nodes: list[Node] = []
-        self.inputs: list[tuple[str, tuple[int, ...]]] = []
+        self.levels: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of values, one sample
+        self.given: set[str] = set()  # inputs, and what torch makes
+        self.torch: dict[int, list[Any]] = {}  # nodes left to torch, by level
+        self.wanted: set[str] = set()  # values that leave the engine
+        self.names: dict[str, str] = {}  # nodes of the program whose result is such a value
 
     def all(self) -> Capture:
         unknown: list[str] = []
         outputs: list[str] = []
         for node in self.program.graph.nodes:
-            try:
-                if node.op == "placeholder":
-                    self._placeholder(node)
-                elif node.op == "output":
-                    outputs = [self._whole(self.seen[value.name]) for value in node.args[0]]
-                else:
+            if node.op == "placeholder":
+                self._placeholder(node)
+            elif node.op == "output":
+                outputs = [self._read(value) for value in node.args[0]]
+            elif node.name in self.foreign:
+                self._leave(node)
+            else:
+                try:
                     self._call(node)
-            except Unknown as reason:
-                unknown.append(f"{_where(node)}{reason}")
-                break
-        if unknown or not self.inputs:
-            return Capture(None, self.tensors, unknown or ["the network has no input"])
-        return Capture(Graph(tuple(self.inputs), tuple(outputs), tuple(self.nodes)), self.tensors)
+                except Unknown as reason:
+                    unknown.append(f"{_where(node)}{reason}")
+                    self._leave(node)
+        return Capture(self._stages(), self.tensors, tuple(unknown), tuple(outputs), self.program, self.names)
 
+    def _stages(self) -> tuple[Stage, ...]:
+        stages = []
+        for level in range(1 + max([0, *self.levels.values()])):
+            nodes = tuple(node for node in self.nodes if self.levels[node.output] == level)
+            made = dict.fromkeys(node.output for node in nodes)
+            read = dict.fromkeys(name for node in nodes for name in node.inputs if name not in made)
+            later = {name for node in self.nodes if self.levels[node.output] > level for name in node.inputs}
+            left = tuple(name for name in made if name in self.wanted or name in later)
+            graph = Graph(tuple((name, self.shapes[name]) for name in read), left, nodes) if nodes else None
+            stages.append(Stage(graph, tuple(self.torch.get(level, ()))))
+        return tuple(stage for stage in stages if stage.graph is not None or stage.nodes)
+
+    # -- what comes in, and what is left to torch ---------------------------------------------
     def _placeholder(self, node: Any) -> None:
         name = node.name
         if name in self.weights:
@@ -109,16 +164,53 @@ class _Translation:
         elif name in self.constants:
             self.seen[name] = self._weight(self.constants[name])
         else:
-            shape = tuple(node.meta["val"].shape)
-            if not 2 <= len(shape) <= 4 or not node.meta["val"].dtype.is_floating_point:
-                raise Unknown(f"an input of shape {shape} and dtype {node.meta['val'].dtype}")
-            make = (views.features, views.tokens, views.image)[len(shape) - 2]
-            self.seen[name] = make(name, *shape)
-            self.inputs.append((name, shape[1:]))
+            self._give(node, -1)
+
+    def _give(self, node: Any, level: int) -> None:
+        """An array that the engine can be given, if it is of a form that it takes."""
+        self.levels[node.name] = level
+        self.given.add(node.name)
+        self.seen[node.name] = node
+        value = node.meta.get("val")
+        if level < 0 and isinstance(value, Tensor) and value.dim():
+            self.batch = self.batch or int(value.shape[0])
+        fits = isinstance(value, Tensor) and 2 <= value.dim() <= 4 and value.dtype == torch.float32
+        if fits and min(value.shape) > 0 and value.shape[0] == self.batch:
+            shape = tuple(int(n) for n in value.shape)
+            self.seen[node.name] = _view_of(node.name, shape)
+            self.shapes[node.name] = shape[1:]
+
+    def _leave(self, node: Any) -> None:
+        """Torch does this node, after the engine's part of its stage."""
+        level = 0
+        for source in node.all_input_nodes:
+            if not isinstance(self.seen[source.name], Stored):
+                name = self._read(source)
+                level = max(level, self.levels[self.names.get(name, name)])
+        self.torch.setdefault(level, []).append(node)
+        self._give(node, level)
+
+    def _read(self, source: Any) -> str:
+        """The name of the array that holds what a node gives, which is then made."""
+        seen = self.seen[source.name]
+        if source.name in self.given:
+            return str(source.name)
+        if not isinstance(seen, View):
+            raise Unseen(source.name)
+        try:
+            name = self.canonical(seen)[0]
+        except Unknown:
+            raise Unseen(source.name) from None
+        if prod(self.shapes[name]) != prod(source.meta["val"].shape[1:]):
+            raise Unseen(source.name)
+        self.wanted.add(name)
+        self.names[source.name] = name
+        return str(source.name)
 
     def _weight(self, name: str) -> Stored:
         if name not in self.tensors:  # buffers that are not in the state dict, constants in the code
             values = self.program.state_dict.get(name, self.program.constants.get(name))
+            name = f"{OWN}{name}"
             if not isinstance(values, Tensor) or not values.dtype.is_floating_point:
                 return Stored(name, "I64", (0,), np.zeros(0, dtype=np.int64))
             flat = values.detach().float().reshape(-1).numpy()
@@ -129,17 +221,24 @@ class _Translation:
         name = (
             getattr(node.target, "__name__", str(node.target)) if node.target is operator.getitem else str(node.target)
         )
+        if any(isinstance(self.seen[source.name], torch.fx.Node) for source in node.all_input_nodes):
+            raise Unknown(f"{name} is over something that is no array with the batch first")
         rule = RULES.get(name.removeprefix("aten.").partition(".")[0])
         if rule is None:
             raise Unknown(f"{name} is not an operation of the engine")
         arguments = torch.fx.node.map_arg(node.args, lambda n: self.seen[n.name])
         options = torch.fx.node.map_arg(node.kwargs, lambda n: self.seen[n.name])
-        self.seen[node.name] = rule(self, node, *arguments, **options)
+        result = rule(self, node, *arguments, **options)
+        self.seen[node.name] = result
+        if isinstance(result, View) and result.value == node.name:
+            self.shapes.setdefault(node.name, result.shape[1:])
 
     # -- values -------------------------------------------------------------------------------
     def emit(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Add a node and give its output's name."""
         self.nodes.append(Node(op, tuple(inputs), name, {k: v for k, v in attributes.items() if v is not None}))
+        # What torch has made in one stage is there from the next on.
+        self.levels[name] = max(self.levels[value] + (value in self.given) for value in inputs)
         return name
 
     def image(self, view: Any) -> View:
@@ -180,16 +279,19 @@ class _Translation:
 
     def _once(self, op: str, value: str) -> str:
         name = f"{value}.{op}"
-        if not any(node.output == name for node in self.nodes):
+        if name not in self.levels:
             self.emit(op, [value], name)
+            channels, *pixels = self.shapes[value]
+            self.shapes[name] = (channels * prod(pixels),) if op == "flatten" else (prod(pixels), channels)
         return name
 
     def _sliced(self, view: View) -> str:
         if view.first == 0 and view.count == view.channels:
             return view.value
         name = f"{view.value}.{view.first}+{view.count}"
-        if not any(node.output == name for node in self.nodes):
+        if name not in self.levels:
             self.emit("slice", [view.value], name, first=view.first, channels=view.count)
+            self.shapes[name] = (*self.shapes[view.value][:-1], view.count)
         return name
 
     def like(self, view: View, name: str, channels: int | None = None) -> View:
@@ -208,11 +310,6 @@ class _Translation:
         name, before = self.rows(view)
         return name, _rows_view(name, before, view.count)
 
-    def _whole(self, value: Any) -> str:
-        if isinstance(value, View) and len(value.dims) == 2 and "c" not in value.kinds[1] and value.kinds[1]:
-            raise Unknown("an output is not (batch, channels)")
-        return self.canonical(value)[0]
-
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
@@ -226,6 +323,13 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+def _view_of(name: str, shape: tuple[int, ...]) -> View:
+    """A view of a tensor (N, C), (N, T, C) or (N, C, H, W)."""
+    if len(shape) == 4:
+        return views.image(name, shape[0], shape[1], shape[2], shape[3])
+    return _rows_view(name, shape[:-1], shape[-1])
 
 
 def _rows_view(name: str, before: tuple[int, ...], channels: int) -> View:
@@ -336,10 +440,9 @@ def _both(t: _Translation, node: Any, a: Any, b: Any, alpha: Any = 1) -> View:
     if not isinstance(b, View):
         raise Unknown(f"{op} with {type(b).__name__}")
     second, other = t.canonical(b)
-    if view.shape != other.shape and op == "add":
-        raise Unknown(f"shapes {view.shape} and {other.shape} are spread over each other")
-    wide = view if np.prod(view.shape) >= np.prod(other.shape) else other
-    if view.shape[:2] != other.shape[:2]:
+    wide, narrow = (view, other) if prod(view.shape) >= prod(other.shape) else (other, view)
+    gate = op == "multiply" and len(wide.shape) == 4 and narrow.shape == (*wide.shape[:2], 1, 1)
+    if view.shape != other.shape and not gate:
         raise Unknown(f"shapes {view.shape} and {other.shape} are spread over each other")
     return t.like(wide, t.emit(op, [first, second], node.name))
 
@@ -528,7 +631,7 @@ def _slice(t: _Translation, node: Any, x: Any, dim: int = 0, first: Any = None, 
 
 def _passed(t: _Translation, node: Any, view: View, channels: int, first: int, stride: list[int]) -> str:
     """A convolution of one pixel whose output channel ``first + c`` is the input channel c."""
-    name = f"{node.name}.identity"
+    name = f"{OWN}{node.name}.identity"
     inputs = view.channels
     places = np.arange(first, first + inputs) * inputs + np.arange(inputs)
     t.tensors[name] = Stored(name, "F32", (channels, inputs, 1, 1), np.ones(inputs, dtype=np.float32), places)
@@ -607,6 +710,7 @@ def _attention(
         scale=float(scale if scale is not None else width**-0.5),
         causal=bool(causal),
     )
+    t.shapes[name] = (count, heads * width)
     found = views.tokens(name, batch, count, heads * width).reshaped((batch, count, heads, width))
     assert found is not None
     return found.permuted((0, 2, 1, 3))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lehr.base.errors import LehrError, require
 from lehr.masks import Mask
 from lehr.runtime.cells import Cells
+from lehr.runtime.graph import OWN
 from lehr.runtime.tensors import Stored
 from lehr.runtime.values import DTYPES
 
@@ -54,6 +55,7 @@ def stored_tensors(model: nn.Module, mask: Mask | None) -> dict[str, Stored]:
 def state_dict_of(tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
     """The state dict back; tied tensors are one."""
     found: dict[str, Tensor] = {}
+    tensors = {name: stored for name, stored in tensors.items() if not name.startswith(OWN)}
     for name, stored in tensors.items():
         if stored.same is None:
             array = stored.dense()
@@ -67,7 +69,7 @@ def mask_of(tensors: Mapping[str, Stored]) -> Mask:
     """The mask: of every tensor that was stored as places."""
     bits: dict[str, Tensor] = {}
     for name, stored in tensors.items():
-        if stored.places is not None and stored.same is None:
+        if stored.places is not None and stored.same is None and not name.startswith(OWN):
             kept = np.zeros(stored.size, dtype=np.bool_)
             kept[stored.places] = True
             bits[name] = torch.from_numpy(kept).reshape(stored.shape)

@@ -18,6 +18,7 @@ from lehr.deploy.contents import mask_of, plain, state_dict_of, stored_tensors
 from lehr.masks import Mask
 from lehr.models import create
 from lehr.runtime.file import Contents, pack, read
+from lehr.runtime.graph import OWN
 from lehr.runtime.values import width
 
 SIZES = {"num_classes", "input_shape", "vocabulary", "context"}
@@ -36,6 +37,7 @@ class Saved:
         bound: ``log2 C(N, k)`` bits for each mask, the values, and the dense tensors: what no code of them could be below.
         dense: of the same tensors all dense in their own dtypes (fp32).
         weights: in the tensors, kept or not.
+        unknown: what a run without torch could not do; then the file has no graph.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Saved:
     bound: float
     dense: int
     weights: int
+    unknown: tuple[str, ...] = ()
 
     @property
     def bits_per_weight(self) -> float:
@@ -56,6 +59,7 @@ def save(
     *,
     mask: Mask | None = None,
     values: Values = "fp32",
+    example_inputs: Sequence[Tensor] | Tensor | None = None,
     architecture: tuple[str, Mapping[str, Any]] | None = None,
     classes: Sequence[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
@@ -69,6 +73,7 @@ def save(
         mask: what is kept; None: every tensor is dense. It is stored, never inferred from zeros.
         values: of the kept weights: ``fp32`` (as they are, whatever their dtype), ``fp16``, ``bf16``, or ``int8`` with a
             bf16 scale for each output.
+        example_inputs: with them the file also holds the graph, and `lehr.runtime.load` runs it without torch.
         architecture: the name of a built-in network and its sizes, so that `load` can build it.
         classes: names of the outputs.
         preprocessing: what is done to inputs, as plain data.
@@ -98,7 +103,15 @@ def save(
     }
     about = {name: plain(value, name) for name, value in about.items() if value is not None}
     tensors = stored_tensors(model, mask)
-    packed = pack(Contents(about, tensors), CODES[values])
+    graph: Mapping[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    if example_inputs is not None:
+        from lehr.deploy.capture import capture  # torch.export takes a second to import
+
+        found = capture(model, example_inputs, tensors)
+        tensors, missing = found.tensors or tensors, found.unknown
+        graph = None if found.graph is None else found.graph.plain()
+    packed = pack(Contents(about, tensors, graph), CODES[values])
     own = [tensor for tensor in tensors.values() if tensor.same is None]
     write_bytes(Path(path), packed.content)
     return Saved(
@@ -107,6 +120,7 @@ def save(
         packed.bound,
         sum(t.size * width(t.dtype) for t in own),
         sum(t.size for t in own),
+        missing,
     )
 
 
@@ -170,6 +184,6 @@ def _build(path: str | Path, name: str, told: Mapping[str, Any], contents: Conte
         raise
     except (TypeError, KeyError, ValueError, RuntimeError):
         raise LehrError(strange) from None
-    if shapes != {key: tensor.shape for key, tensor in contents.tensors.items()}:
+    if shapes != {key: t.shape for key, t in contents.tensors.items() if not key.startswith(OWN)}:
         raise LehrError(f"{path} holds tensors that {name} with its sizes does not have: give model=")
     return create(name, **sizes)

@@ -9,6 +9,7 @@ from typing import Any
 from lehr.runtime import checked
 from lehr.runtime.checked import ensure
 
+OWN = "graph:"  # what names of tensors begin with that only the graph has, and the state dict has not
 ACTIVATIONS = ("none", "relu", "gelu", "silu", "sigmoid", "tanh", "gelu_tanh", "relu6", "hardswish")
 
 # What each operation takes: its inputs, and its attributes with their kinds; those of OPTIONAL may be left out.
