@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lehr.cli import options, screen
+from lehr.cli import bench, options, pack, screen
 
 
 def demo(
@@ -17,12 +17,24 @@ def demo(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """The main job on real scans: train, prune, anneal, compare. No download.
+    """The main job on real scans: train, prune, anneal, compare; then pack the best and time it. No download.
 
     Example: `lehr demo --out demo`
     """
-    from lehr.study.demo import DEMO
+    from lehr.runtime.native import MISSING
+    from lehr.study.demo import DEMO, ship
     from lehr.study.run import Workers, run_study
 
     found = run_study(DEMO, out, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
     screen.findings(found, out, ["lehr", *sys.argv[1:]], as_json=as_json)
+    packed, timed = ship(found, out)
+    if as_json:
+        return
+    printer = screen.console()
+    printer.print(screen.titled(f"the best at the highest sparsity, packed: {packed['file']}", pack.sizes(packed)))
+    if timed is None:
+        screen.notes([MISSING])
+    else:
+        printer.print(
+            screen.titled(f"the same on this machine, one input, {timed['threads']} threads", bench.engines(timed))
+        )

@@ -10,7 +10,21 @@ from rich.text import Text
 
 from lehr import __version__
 from lehr.base.errors import Interrupted, LehrError
-from lehr.cli import compare, demo, evaluate, export, pack, preview, run_recipe, sensitivity, show, study, train, tune
+from lehr.cli import (
+    bench,
+    compare,
+    demo,
+    evaluate,
+    export,
+    pack,
+    preview,
+    run_recipe,
+    sensitivity,
+    show,
+    study,
+    train,
+    tune,
+)
 
 app = typer.Typer(
     name="lehr",
@@ -29,6 +43,7 @@ app.command()(preview.preview)
 app.command()(sensitivity.sensitivity)
 app.command()(evaluate.evaluate)
 app.command()(pack.pack)
+app.command()(bench.bench)
 app.command()(export.export)
 app.command("run")(run_recipe.run_recipe)
 app.add_typer(study.app, name="study")

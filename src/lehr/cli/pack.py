@@ -23,6 +23,9 @@ def pack(
     values: Annotated[
         str, typer.Option(help="Of the kept weights: fp32, fp16, bf16, or int8 with a scale for each output.")
     ] = "fp32",
+    graph: Annotated[
+        bool, typer.Option("--graph/--no-graph", help="Put the graph in, so that the file runs without torch.")
+    ] = True,
     out: Annotated[
         Path | None, typer.Option(help="The file (default: small.lehr in the run folder).", rich_help_panel=options.RUN)
     ] = None,
@@ -48,8 +51,10 @@ def pack(
     result = recipe(settings, out)
     if as_json:
         screen.print_json(result)
-    else:
-        screen.console().print(screen.titled(result["file"], sizes(result)))
+        return
+    screen.console().print(screen.titled(result["file"], sizes(result)))
+    if result["needs_torch"]:
+        screen.notes([f"it does not run without torch: {result['needs_torch'][0]}"])
 
 
 def sizes(result: dict[str, Any]) -> Table:
@@ -66,6 +71,8 @@ def sizes(result: dict[str, Any]) -> Table:
     table.add_row("bits per weight", f"{result['bits_per_weight']:.3f}")
     kept = "kept weights" if result["granularity"] == "unstructured" else f"kept weights ({result['granularity']})"
     table.add_row(kept, f"{result['kept']:,} of {result['weights']:,}, as {result['values']}")
+    if result["runs_without_torch"]:
+        table.add_row("runs without torch", "yes: lehr.runtime.load")
     if "accuracy" in result:
         before, after = result["accuracy"]["before"], result["accuracy"]["after"]
         change = f"{100 * (after - before):+.2f} points"

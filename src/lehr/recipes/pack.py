@@ -19,6 +19,7 @@ class PackSettings(JudgeSettings):
     """Which network is packed, and how its kept weights are written."""
 
     values: Values = "fp32"
+    graph: bool = True  # so that the file can be run without torch
 
 
 def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
 
     Returns:
         ``bytes``, ``bound`` (bytes), ``bits_per_weight``, ``dense`` (bytes of the same tensors dense), ``weights``,
-        ``kept``; with rounded values ``accuracy``, ``{"before": ..., "after": ...}`` in [0, 1] on the validation split.
+        ``kept``; ``runs_without_torch``, and if not ``needs_torch``, what the engine lacks; with rounded values ``accuracy``, ``{"before": ..., "after": ...}`` in [0, 1] on the validation split.
 
     Raises:
         LehrError: there is no such network, or it is no sparse one.
@@ -41,6 +42,7 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
         out,
         mask=network.mask,
         values=settings.values,
+        example_inputs=network.data.blank(1) if settings.graph else None,
         architecture=None if ".py" in network.settings.model else (network.settings.model, network.data.sizes),
         preprocessing=_preprocessing(network.data),
         provenance=_provenance(network),
@@ -55,6 +57,8 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
         "weights": saved.weights,
         "kept": network.mask.kept,
         "granularity": network.mask.granularity,
+        "runs_without_torch": settings.graph and not saved.unknown,
+        "needs_torch": list(saved.unknown),
     }
     if settings.values != "fp32":
         before = _accuracy(network)

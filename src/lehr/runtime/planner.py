@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from lehr.runtime.convolution import Tiling
 from lehr.runtime.lower import Lowered
 from lehr.runtime.net import Net
 
+SMALL = 2e-4  # seconds below which waking a second thread may cost more than it gives
 SECONDS = 0.05  # of measuring each candidate
 
 
@@ -21,6 +23,7 @@ class Choice:
     Args:
         name: of the layer's output in the graph.
         tiling: the fastest; ``tiling.group`` above 0 is the dense kernel.
+        density: nonzeros over weights.
         seconds: of it, and of the fastest of the other kind (None where that was not tried).
     """
 
@@ -28,6 +31,7 @@ class Choice:
     tiling: Tiling
     seconds: float
     other: float | None
+    density: float
 
 
 def candidates(most: int) -> list[Tiling]:
@@ -60,22 +64,45 @@ def plan(net: Net, samples: int) -> list[Choice]:
     """
     best: dict[str, dict[bool, tuple[float, Tiling]]] = {}
     for tiling in candidates(net.most):
-        program, lowered = net.build(samples, _everywhere(net, samples, tiling))
+        tried = _everywhere(net, samples, tiling)
+        if not tried:
+            continue
+        program, lowered = net.build(samples, tried)
         first = sum(program.times(1))
         times = program.times(int(np.clip(SECONDS / max(first, 1e-6), 2, 50)))
         for name, seconds in _by_layer(lowered, times).items():
+            if name not in tried:
+                continue
             found = best.setdefault(name, {})
             dense = tiling.group > 0
             if dense not in found or seconds < found[dense][0]:
                 found[dense] = (seconds, tiling)
+    densities = {s.name: s.note["density"] for s in net.program(samples)[1].steps if "density" in s.note}
     chosen = []
     for name, found in best.items():
         dense = min(found, key=lambda kind: found[kind][0])
         seconds, tiling = found[dense]
         other = found.get(not dense)
-        chosen.append(Choice(name, tiling, seconds, None if other is None else other[0]))
-    net.use(samples, {choice.name: choice.tiling for choice in chosen})
+        chosen.append(Choice(name, tiling, seconds, None if other is None else other[0], densities[name]))
+    tilings = {choice.name: choice.tiling for choice in chosen}
+    net.use(samples, tilings)
+    if net.threads > 1 and samples == 1 and _seconds(net, samples) < SMALL:
+        together = _seconds(net, samples)
+        net.use(samples, tilings, workers=1)
+        if _seconds(net, samples) > together:
+            net.use(samples, tilings, workers=net.threads)
     return chosen
+
+
+def _seconds(net: Net, samples: int) -> float:
+    """The median time of a batch that is one block."""
+    inputs = [np.zeros((samples, *shape), dtype=np.float32) for _, shape in net.graph.inputs]
+    times = []
+    for _ in range(21):
+        begin = perf_counter()
+        net(*inputs)
+        times.append(perf_counter() - begin)
+    return sorted(times)[len(times) // 2]
 
 
 def _everywhere(net: Net, samples: int, tiling: Tiling) -> dict[str, Tiling]:
@@ -92,8 +119,5 @@ def _everywhere(net: Net, samples: int, tiling: Tiling) -> dict[str, Tiling]:
 def _by_layer(lowered: Lowered, times: Sequence[float]) -> dict[str, float]:
     """Seconds of each layer whose work can be cut."""
     layers = {step.name for step in lowered.steps if "density" in step.note}
-    result: dict[str, float] = {}
-    for name, (kind, _), seconds in zip(lowered.names, lowered.operations, times, strict=True):
-        if name in layers and kind in ("convolution", "dense"):
-            result[name] = seconds
-    return result
+    rows = zip(lowered.names, lowered.operations, times, strict=True)
+    return {name: seconds for name, (kind, _), seconds in rows if name in layers and kind in ("convolution", "dense")}

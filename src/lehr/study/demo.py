@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from lehr.recipes.bench import BenchSettings, bench
+from lehr.recipes.pack import PackSettings, pack
+from lehr.runtime.native import available
 from lehr.study.compare import comparison
+from lehr.study.publish import best_cell
+from lehr.study.run import Findings
 
 # Every method of the library, toward the target as published and toward one that moves.
 METHODS = (
@@ -27,3 +35,15 @@ DEMO = comparison(
     batch_size=64,
 )
 """LeNet-300-100 on scikit-learn's 1,797 scanned digits: trained, pruned by magnitude, tuned."""
+
+
+def ship(found: Findings, out: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Pack the network that validation prefers at the highest sparsity, and time it beside torch.
+
+    Returns:
+        what `lehr.recipes.pack.pack` and `lehr.recipes.bench.bench` say; None for the latter where the engine was not built.
+    """
+    best = best_cell(found.rows, found.cells)
+    assert best is not None  # a demo whose runs have all failed has raised before
+    packed = pack(PackSettings(run=best.path, values="int8"), out / "best" / "small.lehr")
+    return packed, bench(BenchSettings(run=best.path, seconds=0.5)) if available() else None
