@@ -9,6 +9,7 @@ struct Kernels {
   void (*convolution)(const Convolution&, float* arena, int64_t worker, int64_t workers);
   void (*dense)(const Dense&, float* arena, int64_t worker, int64_t workers);
   void (*gather)(const Gather&, const float* source, float* target, int64_t worker, int64_t workers);
+  void (*transpose)(const Transpose&, float* arena, const float* source, float* target, int64_t worker, int64_t workers);
   void (*halo)(const Halo&, float* arena, int64_t worker, int64_t workers);
   void (*pool)(const Pool&, float* arena, int64_t worker, int64_t workers);
   void (*mean)(const Mean&, float* arena, int64_t worker, int64_t workers);

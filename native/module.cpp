@@ -61,6 +61,13 @@ Operation operation(const std::string& kind, const nb::dict& given) {
     o.table = v.array<int32_t>("table");
     return o;
   }
+  if (kind == "transpose") {
+    Transpose o;
+    N(place), N(channels), N(channel), N(array);
+    o.out = v.truth("out");
+    o.rows = v.array<int32_t>("rows");
+    return o;
+  }
   if (kind == "halo") {
     Halo o;
     N(base), N(channels), N(channel);
@@ -154,6 +161,7 @@ NB_MODULE(_native, m) {
            },
            nb::arg("lines"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("samples"), nb::arg("workers"), nb::arg("kernels"))
       .def("add", [](Program& self, const std::string& kind, const nb::dict& given) { self.add(operation(kind, given)); })
+      .def("alone", &Program::alone)
       .def("constant",
            [](Program& self, int64_t place, Array<float> values) {
              self.constant(place, std::vector<float>(values.data(), values.data() + values.size()));

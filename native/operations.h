@@ -49,6 +49,14 @@ struct Gather {
   std::vector<int32_t> table;
 };
 
+// Tokens in rows of an array, channels side by side, to tokens in lanes of the arena, or back.
+struct Transpose {
+  int64_t place, channels, channel;  // first line, channels, lines of a channel
+  int64_t array;
+  bool out;                          // from the arena to an output; else from an input
+  std::vector<int32_t> rows;         // lines * 16: the row of each lane, or -1
+};
+
 // The border of patches: a line of the same channel with its lanes moved, or a constant at the border of an image.
 struct Halo {
   int64_t base, channels, channel;  // lines

@@ -103,6 +103,16 @@ void check(const Gather& g, int64_t lines, int64_t samples, const std::vector<in
   reach(g.target + int64_t(g.table.size()) - 1, {{g.channels, g.target_channel}}, to, "a target");
 }
 
+void check(const Transpose& t, int64_t lines, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
+  const std::vector<int64_t>& arrays = t.out ? outputs : inputs;
+  require(t.array >= 0 && t.array < int64_t(arrays.size()) && t.channels >= 1 && t.channel >= 1, "a transpose");
+  require(int64_t(t.rows.size()) == t.channel * LANES, "rows");
+  const auto [low, high] = extremes(t.rows);
+  require(low >= -1, "rows");
+  reach(t.place, {{t.channels, t.channel}, {t.channel, 1}}, lines, "an arena's lines");
+  reach(t.channels - 1, {{high < 0 ? 1 : high + 1, t.channels}}, samples * arrays[t.array], "a row");
+}
+
 void check(const Halo& h, int64_t lines) {
   require(!h.lines.empty() && h.sources.size() == h.lines.size() && h.kinds.size() == h.lines.size(), "a halo");
   const auto [low, high] = extremes(h.lines);
@@ -189,7 +199,7 @@ void Program::add(Operation operation) {
   std::visit(
       [this](const auto& one) {
         using T = std::decay_t<decltype(one)>;
-        if constexpr (std::is_same_v<T, Gather>) check(one, lines_, samples_, inputs_, outputs_);
+        if constexpr (std::is_same_v<T, Gather> || std::is_same_v<T, Transpose>) check(one, lines_, samples_, inputs_, outputs_);
         else if constexpr (std::is_same_v<T, Attention>) check(one, lines_, chunks());
         else if constexpr (std::is_same_v<T, Convolution> || std::is_same_v<T, Dense>) check(one, lines_, kernels_->most);
         else check(one, lines_);
@@ -229,6 +239,9 @@ void Program::step(const Operation& operation, const Arrays& arrays, float* aren
         else if constexpr (std::is_same_v<T, Gather>)
           kernels_->gather(one, one.where == 1 ? arrays.inputs[one.array] : arena, one.where == 2 ? arrays.outputs[one.array] : arena,
                            worker, workers);
+        else if constexpr (std::is_same_v<T, Transpose>)
+          kernels_->transpose(one, arena, one.out ? nullptr : arrays.inputs[one.array], one.out ? arrays.outputs[one.array] : nullptr,
+                              worker, workers);
         else if constexpr (std::is_same_v<T, Halo>) kernels_->halo(one, arena, worker, workers);
         else if constexpr (std::is_same_v<T, Pool>) kernels_->pool(one, arena, worker, workers);
         else if constexpr (std::is_same_v<T, Mean>) kernels_->mean(one, arena, worker, workers);
@@ -276,7 +289,7 @@ void Program::run(const std::vector<const float*>& inputs, const std::vector<flo
     Arena arena = take();
     for (int64_t b = 0; b < blocks; b++) {
       Tasks tasks(operations_.size(), chunks());
-      threads().run(workers_ - 1, [&] {
+      threads().run(alone_ ? 0 : workers_ - 1, [&] {
         tasks.help([&](int64_t task, int64_t chunk, int64_t chunks) {
           step(operations_[task], arrays[b], arena.get(), chunk, chunks);
         });

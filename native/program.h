@@ -11,7 +11,7 @@
 
 namespace lehr {
 
-using Operation = std::variant<Convolution, Dense, Gather, Halo, Pool, Mean, Pointwise, LayerNorm, Softmax, Attention>;
+using Operation = std::variant<Convolution, Dense, Gather, Transpose, Halo, Pool, Mean, Pointwise, LayerNorm, Softmax, Attention>;
 
 class Program {
  public:
@@ -25,6 +25,9 @@ class Program {
 
   // Throws std::invalid_argument where an operation would touch anything outside of its places.
   void add(Operation operation);
+
+  // Whether a block that is not shared out is left to the calling thread: waking another takes longer than some networks.
+  void alone(bool value) { alone_ = value; }
 
   // `count` samples, one after the other in every array. May be called from several threads at once.
   void run(const std::vector<const float*>& inputs, const std::vector<float*>& outputs, int64_t count) const;
@@ -53,6 +56,7 @@ class Program {
   int64_t chunks() const { return workers_ == 1 ? 1 : 2 * workers_; }
 
   int64_t lines_, samples_, workers_;
+  bool alone_ = false;
   std::vector<int64_t> inputs_, outputs_;
   std::vector<std::pair<int64_t, std::vector<float>>> constants_;
   const Kernels* kernels_;

@@ -14,6 +14,7 @@ from lehr.runtime.layout import Layout
 from lehr.runtime.steps import Halo, Machine, Operation, Place
 from lehr.runtime.weights import Rows
 
+CACHE = 24 * 1024  # bytes of a first-level cache that a tile's input may take
 DENSE = 0.35  # density from which the dense kernel is tried first; the planner measures
 PAIR = tuple[int, int]
 
@@ -75,7 +76,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the work is cut: pixels of a tile, parts of the input channels, output channels at once (0: sparse)."""
+    """How the work is cut: pixels of a tile, parts of the input channels, output channels at once (0: sparse).
+
+    With 0 parts there are as many as it takes for what a tile reads of one part to fit into the first-level cache.
+    """
 
     height: int = 1
     width: int = 1
@@ -123,6 +127,13 @@ def convolution(
     offsets = (channel * here.lines + window.taps(here)[tap]).astype(np.int64)
     if tiling.group:
         return "dense", common | _dense(rows, window, x, tiling, machine, common)
+    if not tiling.parts:
+        down, across = (
+            tiling.height * window.stride[0] + window.reach(0),
+            tiling.width * window.stride[1] + window.reach(1),
+        )
+        read = 64 * here.channels * (down - 1) * (across - 1)
+        tiling = replace(tiling, parts=max(1, min(here.channels, round(read / CACHE))))
     return "convolution", common | _sparse(rows, offsets, channel, here.channels, tiling, machine, common)
 
 

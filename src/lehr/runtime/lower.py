@@ -184,6 +184,8 @@ class _Lowering:
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
             y = places[name]
+            if form != "image" and sizes[0] >= LANES:
+                return [_transpose(y, index, out=False)]
             pixel = np.arange(sizes[1] * sizes[2]).reshape(1, sizes[1], sizes[2]) * steps[1]
             source = pixel + np.arange(layout.samples).reshape(-1, 1, 1) * prod(shape)
             table = np.full(y.layout.lines * LANES, -1, dtype=np.int32)
@@ -197,6 +199,8 @@ class _Lowering:
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
             x = places[name]
+            if form != "image" and layout.channels >= LANES:
+                return [_transpose(x, index, out=True)]
             channel = (np.arange(layout.channels) * x.layout.lines * LANES)[:, None, None]
             table = channel[None] + x.layout.places[:, None]  # samples, channels, height, width
             if form == "tokens":
@@ -587,6 +591,16 @@ def _border(place: Place, fill: float) -> Operation | None:
         "base": place.base, "channels": place.layout.channels, "channel": place.layout.lines, "lines": lines,
         "sources": source.astype(np.int32), "kinds": kinds.reshape(-1).astype(np.int32),
         "moves": moves.astype(np.int32).reshape(-1), "fill": fill,
+    }  # fmt: skip
+
+
+def _transpose(place: Place, array: int, *, out: bool) -> Operation:
+    """Tokens or features between rows of an array and lanes."""
+    layout = place.layout
+    rows = np.full(layout.lines * LANES, -1, dtype=np.int32)
+    rows[layout.places.reshape(-1)] = np.arange(layout.samples * layout.width)  # of one row of pixels
+    return "transpose", {
+        "place": place.base, "channels": layout.channels, "channel": layout.lines, "array": array, "out": out, "rows": rows,
     }  # fmt: skip
 
 

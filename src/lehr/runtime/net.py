@@ -43,7 +43,7 @@ class Net:
         if not engine.has_kernels(self.kernels):
             raise LehrError(f"this processor does not run the kernels {self.kernels!r}: leave kernels out")
         self.most: int = engine.most_pixels(self.kernels)
-        self.workers = {1: self.threads, LANES: self.threads}  # threads used, by samples in a block
+        self.alone = {1: False, LANES: False}  # whether one block is left to one thread, by samples in a block
         self.tilings: dict[int, dict[str, Tiling]] = {1: {}, LANES: {}}  # by samples in a block
         self._programs: dict[int, tuple[Any, Lowered]] = {}
         self._lock = Lock()
@@ -96,22 +96,22 @@ class Net:
                 self._programs[samples] = self.build(samples, self.tilings[samples])
             return self._programs[samples]
 
-    def use(self, samples: int, tilings: Mapping[str, Tiling], workers: int | None = None) -> None:
+    def use(self, samples: int, tilings: Mapping[str, Tiling], *, alone: bool = False) -> None:
         """Cut the work in another way from now on; outputs may change in their last bits."""
         with self._lock:
-            self.workers[samples] = workers or self.workers[samples]
+            self.alone[samples] = alone
             self.tilings[samples] = dict(tilings)
             self._programs.pop(samples, None)
 
     def build(self, samples: int, tilings: Mapping[str, Tiling]) -> tuple[Any, Lowered]:
         """A program with these tilings."""
         engine = native()
-        workers = self.workers[samples]
-        machine = Machine(samples, workers, self.most, self.kernels)
+        machine = Machine(samples, self.threads, self.most, self.kernels)
         lowered = lower(self.graph, self.tensors, machine, tilings)
         program = engine.Program(
-            max(1, lowered.lines), list(lowered.inputs), list(lowered.outputs), samples, workers, self.kernels
+            max(1, lowered.lines), list(lowered.inputs), list(lowered.outputs), samples, self.threads, self.kernels
         )
+        program.alone(self.alone[samples])
         for place, floats in lowered.constants:
             program.constant(place, floats)
         for kind, told in lowered.operations:

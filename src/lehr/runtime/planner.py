@@ -37,21 +37,11 @@ class Choice:
 def candidates(most: int) -> list[Tiling]:
     """Ways to cut that are worth a try, for kernels with so many pixels in a tile."""
     if most >= 16:
-        sparse = [
-            (4, 4, 1),
-            (2, 8, 1),
-            (1, 16, 1),
-            (2, 4, 1),
-            (1, 8, 1),
-            (4, 4, 4),
-            (2, 8, 4),
-            (1, 13, 1),
-            (2, 7, 1),
-            (1, 4, 1),
-        ]
+        shapes = [(4, 4), (2, 8), (1, 16), (2, 4), (1, 8), (1, 13), (2, 7), (1, 4)]
+        sparse = [(h, w, 1) for h, w in shapes] + [(h, w, 0) for h, w in shapes[:5]]
         dense = [(3, 8), (2, 8), (6, 4), (4, 4)]
     else:
-        sparse = [(1, most, 1), (2, most // 2, 1), (1, max(1, most // 2), 1), (1, most, 4)]
+        sparse = [(1, most, 1), (2, most // 2, 1), (1, max(1, most // 2), 1), (1, most, 0)]
         dense = [(1, 4), (2, 4)] if most >= 6 else [(1, 4)]
     return [Tiling(h, w, parts) for h, w, parts in sparse] + [Tiling(width=w, group=g) for w, g in dense]
 
@@ -86,17 +76,16 @@ def plan(net: Net, samples: int) -> list[Choice]:
         chosen.append(Choice(name, tiling, seconds, None if other is None else other[0], densities[name]))
     tilings = {choice.name: choice.tiling for choice in chosen}
     net.use(samples, tilings)
-    if net.threads > 1 and samples == 1 and _seconds(net, samples) < SMALL:
-        together = _seconds(net, samples)
-        net.use(samples, tilings, workers=1)
-        if _seconds(net, samples) > together:
-            net.use(samples, tilings, workers=net.threads)
+    if net.threads > 1 and net.samples(1) == samples and (together := _seconds(net)) < SMALL:
+        net.use(samples, tilings, alone=True)
+        if _seconds(net) > together:
+            net.use(samples, tilings)
     return chosen
 
 
-def _seconds(net: Net, samples: int) -> float:
-    """The median time of a batch that is one block."""
-    inputs = [np.zeros((samples, *shape), dtype=np.float32) for _, shape in net.graph.inputs]
+def _seconds(net: Net) -> float:
+    """The median time of a batch of one."""
+    inputs = [np.zeros((1, *shape), dtype=np.float32) for _, shape in net.graph.inputs]
     times = []
     for _ in range(21):
         begin = perf_counter()
