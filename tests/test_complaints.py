@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import time
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from lehr.recipes.train import train as train_recipe
 from lehr.recipes.tune import tune as tune_recipe
 from lehr.recipes.tune import tune_settings
 from lehr.runs import RunFolder, TrainSettings, load_checkpoint
+from lehr.runtime.native import available as engine
 from lehr.sparsify.method import methods
 from lehr.training import loop as loop_module
 from tests.sparsify.contract import OPTIMIZERS, STEPS, Net, batch, build, same, state, train
@@ -165,6 +167,39 @@ def test_a_sparse_network_is_a_small_file(tmp_path):
     assert (tmp_path / "small.lehr").stat().st_size < 0.15 * dense
     assert same(lehr.load_state_dict(tmp_path / "small.lehr"), net.state_dict())
     assert lehr.load_mask(tmp_path / "small.lehr") == mask
+
+
+# -- it is not faster, or slower ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not engine(), reason="the compiled part was not built")
+def test_a_layer_is_sparse_only_where_that_was_measured_to_be_faster_and_the_report_says_so():
+    """'The pruned model is slower': each layer's kernels are timed in the network, and the loser is told beside the winner."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1)).eval()
+    lehr.prune(net, 0.98, target_modules=["2"])
+    report = lehr.compile(net, torch.randn(1, 16, 16, 16)).report
+    first, last = report.layers
+    assert first.tiling.group > 0, "all of its weights are there"
+    assert last.tiling.group == 0
+    for layer in report.layers:
+        assert layer.other is None or layer.seconds <= layer.other
+    assert "dense" in str(report)
+    assert "sparse" in str(report)
+
+
+@pytest.mark.skipif(not engine(), reason="the compiled part was not built")
+def test_one_input_takes_no_milliseconds_of_overhead():
+    """'A sparse product of 8 us takes 7 ms': the whole call for a small layer and a batch of one, generously."""
+    net = nn.Linear(64, 64).eval()
+    lehr.prune(net, 0.9)
+    fast, x = lehr.compile(net, torch.randn(1, 64)), torch.randn(1, 64).numpy()
+    times = []
+    for _ in range(50):
+        begin = time.perf_counter()
+        fast(x)
+        times.append(time.perf_counter() - begin)
+    assert sorted(times)[25] < 2e-3
 
 
 # -- the keys of the state dict are renamed -----------------------------------------------------------------

@@ -76,6 +76,7 @@ def test_the_same_as_json(lehr, runs, tmp_path):
     result = json.loads(lehr("pack", runs / "small", "--out", tmp_path / "f.lehr", "--json"))
     assert result.keys() == {
         "file", "values", "bytes", "bound", "bits_per_weight", "dense", "weights", "kept", "granularity",
+        "runs_without_torch", "needs_torch",
     }  # fmt: skip
     assert result["bytes"] == (tmp_path / "f.lehr").stat().st_size
     assert result["bytes"] <= 1.02 * result["bound"] + 4096
@@ -174,3 +175,29 @@ def test_a_damaged_file_is_one_sentence(lehr, file, tmp_path, words):
 def test_a_file_of_another_network_is_one_sentence(lehr, file):
     error = lehr("evaluate", "--from", file, "--data", "digits", "--model", "lenet5", code=2)
     assert "does not fit the network" in error
+
+
+# -- bench --------------------------------------------------------------------------------------------------
+
+
+def test_bench_prints_every_engine_and_every_layer(lehr, runs):
+    printed = lehr("bench", runs / "small", "--against", "torch", "--seconds", "0.02", "--threads", "1")
+    for text in ("batch 1, 1 threads", "lehr is faster", "torch", "density", "sparse"):
+        assert text in printed
+
+
+def test_bench_as_json(lehr, runs):
+    told = json.loads(lehr("bench", runs / "small", "--batch", "4", "--seconds", "0.02", "--threads", "1", "--json"))
+    assert [row["engine"] for row in told["engines"]] == ["lehr", "torch"]
+    assert (told["batch"], told["threads"], told["torch"]) == (4, 1, [])
+    assert {row["kernel"] for row in told["layers"]} <= {"sparse", "dense"}
+    assert "processor" in told["environment"]
+
+
+def test_a_packed_file_is_timed_too(lehr, file):
+    assert "lehr is faster" in lehr("bench", "--from", file, *NETWORK, "--seconds", "0.02")
+
+
+def test_what_bench_cannot_do_is_one_sentence(lehr, runs):
+    assert "there is no engine 'tensorrt'" in lehr("bench", runs / "small", "--against", "tensorrt", code=2)
+    assert "batch is 9999" in lehr("bench", runs / "small", "--batch", "9999", code=2)

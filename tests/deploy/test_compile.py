@@ -1,0 +1,161 @@
+"""A compiled network gives what the network gives, whatever of it the engine knows."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lehr
+from lehr import LehrError
+from lehr.models import create
+from lehr.runtime import native as native_part
+
+needs_engine = pytest.mark.skipif(not native_part.available(), reason=native_part.REASON)
+pytestmark = needs_engine
+
+
+class Mixed(nn.Module):
+    """Something between two convolutions that only torch has, and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = torch.fft.fft2(self.first(x).relu()).abs()
+        x = self.second(x).relu()
+        return self.head(x.amax((2, 3))), x.flip(3)
+
+
+class Branches(nn.Module):
+    """Goes one way or the other by what it is given."""
+
+    def forward(self, x):
+        return x * 2 if x.sum() > 0 else x
+
+
+def close(found, wanted) -> bool:
+    return bool(torch.allclose(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max())))
+
+
+def small(name: str = "resnet20") -> nn.Module:
+    torch.manual_seed(0)
+    model = create(name, num_classes=10)
+    lehr.prune(model, 0.9, scope="layer")
+    return model.eval()
+
+
+@pytest.mark.parametrize("measure", [False, True])
+def test_tensors_for_tensors_and_arrays_for_arrays_of_any_batch(measure):
+    model = small()
+    fast = lehr.compile(model, torch.randn(1, 3, 32, 32), threads=2, measure=measure)
+    for count in (1, 3, 20):
+        images = torch.randn(count, 3, 32, 32)
+        with torch.no_grad():
+            wanted = model(images)
+        assert close(fast(images), wanted)
+        array = fast(images.numpy())
+        assert isinstance(array, np.ndarray)
+        assert close(torch.from_numpy(array), wanted)
+    assert fast.report.torch == ()
+    assert len(fast.report.layers) == (22 if measure else 0) or measure
+
+
+def test_the_network_is_left_alone_and_later_changes_do_not_reach_the_compiled_one():
+    model = small().train()
+    before = copy.deepcopy(model.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    fast = lehr.compile(model, images, measure=False)
+    first = fast(images)
+    assert model.training
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    assert torch.equal(fast(images), first)
+
+
+def test_what_the_engine_does_not_know_is_done_by_torch_and_named():
+    model, images = Mixed().eval(), torch.randn(4, 3, 8, 8)
+    fast = lehr.compile(model, images, measure=False)
+    assert any("fft" in text for text in fast.report.torch)
+    assert any("flip" in text for text in fast.report.torch)
+    for count in (4, 2):  # torch's part was recorded for four
+        given = images[:count]
+        with torch.no_grad():
+            wanted = model(given)
+        assert all(close(a, b) for a, b in zip(fast(given), wanted, strict=True))
+
+
+def test_a_network_that_cannot_be_followed_is_left_to_torch_whole():
+    fast = lehr.compile(Branches(), torch.ones(1, 3), measure=False)
+    assert len(fast.report.torch) == 1
+    assert "the whole network" in fast.report.torch[0]
+    assert fast(-torch.ones(2, 3)).tolist() == (-torch.ones(2, 3)).tolist()
+
+
+@pytest.mark.parametrize("name", ["gpt_mini", "text_encoder"])
+def test_text_networks_have_their_embedding_from_torch(name):
+    classes = 65 if name == "gpt_mini" else 2
+    model = create(name, num_classes=classes, vocabulary=65, context=64, input_shape=(64,)).eval()
+    tokens = torch.randint(1, 65, (2, 64))
+    fast = lehr.compile(model, tokens, measure=False)
+    with torch.no_grad():
+        assert close(fast(tokens), model(tokens))
+    assert any("embedding" in text for text in fast.report.torch)
+    assert fast.report.engine != "none", "the rest is the engine's"
+
+
+def test_a_result_that_is_not_that_of_torch_is_never_given(monkeypatch):
+    from lehr.runtime.net import Net
+
+    real = Net.__call__
+    monkeypatch.setattr(Net, "__call__", lambda self, *inputs: real(self, *inputs) + 1.0)
+    model, images = small(), torch.randn(1, 3, 32, 32)
+    fast = lehr.compile(model, images, measure=False)
+    assert "differs from torch's" in fast.report.torch[-1]
+    with torch.no_grad():
+        assert torch.equal(fast(images), model(images))
+
+
+def test_without_the_compiled_part_torch_does_everything_and_it_is_said(monkeypatch):
+    monkeypatch.setattr(native_part, "_found", None)
+    model, images = small(), torch.randn(1, 3, 32, 32)
+    fast = lehr.compile(model, images)
+    with torch.no_grad():
+        assert torch.equal(fast(images), model(images))
+    assert "install a C++ compiler" in str(fast.report)
+
+
+def test_the_report_tells_each_layer():
+    text = str(lehr.compile(small(), torch.randn(1, 3, 32, 32), threads=1).report)
+    assert text.startswith("engine: ")
+    assert "sparse, " in text
+
+
+def test_several_threads_at_once_give_the_same_bits():
+    model = small()
+    fast = lehr.compile(model, torch.randn(1, 3, 32, 32), threads=2, measure=False)
+    images = torch.randn(3, 3, 32, 32)
+    wanted, found = fast(images), []
+    workers = [threading.Thread(target=lambda: found.append(fast(images))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(torch.equal(one, wanted) for one in found)
+
+
+def test_bad_arguments_are_one_sentence():
+    with pytest.raises(LehrError, match="does not run the kernels 'neon9'"):
+        lehr.compile(small(), torch.randn(1, 3, 32, 32), kernels="neon9")
+    with pytest.raises(LehrError, match="threads is 0"):
+        lehr.compile(small(), torch.randn(1, 3, 32, 32), threads=0)
+    fast = lehr.compile(small(), torch.randn(1, 3, 32, 32), measure=False)
+    with pytest.raises(LehrError, match="the network takes"):
+        fast(torch.randn(1, 3, 30, 32))
