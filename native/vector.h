@@ -52,9 +52,13 @@ LEHR_INLINE Vec activated(Vec x, int kind) {
   switch (kind) {
     case RELU: return max_of(x, Vec{});
     case GELU: return 0.5f * x * (1.0f + erf_of(x * 0.70710678118654752f));
-    case SILU: return x / (1.0f + exp_of(-x));
+    case SILU: return x * (1.0f / (1.0f + exp_of(-x)));
     case SIGMOID: return 1.0f / (1.0f + exp_of(-x));
-    case TANH: return 1.0f - 2.0f / (1.0f + exp_of(2.0f * x));
+    case TANH: {
+      const Vec square = x * x, far = 1.0f - 2.0f / (1.0f + exp_of(2.0f * x));
+      const Vec near = x * (1.0f + square * (-0.33333333f + square * (0.13333333f - square * 0.05396825f)));
+      return square < 0.01f ? near : far;
+    }
     case GELU_TANH: {
       Vec inner = 0.79788456080286536f * (x + 0.044715f * x * x * x);
       return x * (1.0f - 1.0f / (1.0f + exp_of(2.0f * inner)));

@@ -325,9 +325,6 @@ SILENT: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="DEFECT capture.py all(): what is `foreign` is not in `unknown`"
-)
 @pytest.mark.parametrize("what", SILENT)
 def test_a_view_that_is_left_to_torch_is_named(what):
     model, shape = SILENT[what]
@@ -406,7 +403,6 @@ def right_or_refused(model: nn.Module, *inputs: Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.xfail(strict=True, reason="DEFECT: captured wrongly, or accepted and then refused as a damaged file")
 @pytest.mark.parametrize("what", WRONG)
 def test_what_is_captured_is_right(what):
     torch.manual_seed(0)
@@ -431,9 +427,6 @@ def test_tied_weights():
     check(capture(model, torch.randn(1, 8)), model, torch.randn(3, 8))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT contents.py: a tied tensor has the kept values and no places, so it is read as dense"
-)
 def test_tied_weights_with_a_mask():
     model = Tied().eval()
     mask = select(model, 0.5).apply_(model)
@@ -489,7 +482,7 @@ def random_network(seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
             layers += [rng.choice([nn.MaxPool2d, nn.AvgPool2d])(3, stride, 1), nn.ReLU()]
             outputs = channels
         channels, sides = outputs, [(side - 1) // stride + 1 for side in sides]
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 or sides == [1, 1]:  # an image of one pixel, flattened, is among WRONG
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         features = channels
     else:

@@ -197,9 +197,6 @@ def test_batches_of_two_sizes_are_told():
 
 
 @needs_engine
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="DEFECT net.py: NumPy's own error for what is no array of numbers"
-)
 def test_what_is_no_array_of_numbers_is_told():
     try:
         net_of("features")(np.array([["text"] * 30]))
@@ -235,9 +232,6 @@ def test_without_the_compiled_module_it_says_what_to_do(monkeypatch):
 
 
 @needs_engine
-@pytest.mark.xfail(
-    strict=True, raises=LehrError, reason="DEFECT net.py samples(): tokens of one channel are taken for features"
-)
 def test_attention_after_tokens_of_one_channel():
     tokens = graph({"x": (5, 1)}, node("linear", "x", "a", weight="w"), node(
         "attention", "a a a", "y", heads=1, scale=1.0, causal=False

@@ -20,7 +20,7 @@ from lehr.deploy.views import View
 from lehr.runtime.graph import OWN, Graph, Node
 from lehr.runtime.tensors import Stored
 
-Pair = tuple[int, int]
+WHOLE = 2**31  # what a slice without an end has as its end is larger
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class _Translation:
         self.given: set[str] = set()  # inputs, and what torch makes
         self.torch: dict[int, list[Any]] = {}  # nodes left to torch, by level
         self.wanted: set[str] = set()  # values that leave the engine
+        self.inputs: list[str] = []
         self.names: dict[str, str] = {}  # nodes of the program whose result is such a value
 
     def all(self) -> Capture:
@@ -133,6 +134,8 @@ class _Translation:
             if node.op == "placeholder":
                 self._placeholder(node)
             elif node.op == "output":
+                if not all(isinstance(value, torch.fx.Node) for value in node.args[0]):
+                    return Capture((), {}, ("the whole network: an output is no tensor",))
                 outputs = [self._read(value) for value in node.args[0]]
             elif node.name in self.foreign:
                 self._leave(node)
@@ -142,7 +145,22 @@ class _Translation:
                 except Unknown as reason:
                     unknown.append(f"{_where(node)}{reason}")
                     self._leave(node)
-        return Capture(self._stages(), self.tensors, tuple(unknown), tuple(outputs), self.program, self.names)
+        left = [node for node in self.program.graph.nodes if node.name in self.foreign]
+        unknown += [f"{_where(node)}{node.target} gives a view that no array of the engine holds" for node in left]
+        stages = self._stages()
+        made = [self.names.get(name) for name in outputs]
+        if not unknown and (len(stages) != 1 or stages[0].graph is None or stages[0].nodes or None in made):
+            unknown.append("the network: an output is one of its inputs")
+        if not unknown and len(set(made)) < len(made):
+            unknown.append("the network: an output is there twice")
+        if not unknown and not all(name in self.shapes for name in self.inputs):
+            unknown.append("the network: an input is of a kind that the engine does not take")
+        if not unknown and stages[0].graph is not None:  # in the order in which the network takes and gives them
+            inputs = tuple((name, self.shapes[name]) for name in self.inputs)
+            shape = {n.name: tuple(n.meta["val"].shape[1:]) for n in self.program.graph.nodes if n.name in outputs}
+            shapes = tuple(shape[name] for name in outputs)
+            stages = (Stage(Graph(inputs, tuple(map(str, made)), stages[0].graph.nodes, shapes)),)
+        return Capture(stages, self.tensors, tuple(unknown), tuple(outputs), self.program, self.names)
 
     def _stages(self) -> tuple[Stage, ...]:
         stages = []
@@ -164,6 +182,7 @@ class _Translation:
         elif name in self.constants:
             self.seen[name] = self._weight(self.constants[name])
         else:
+            self.inputs.append(str(name))
             self._give(node, -1)
 
     def _give(self, node: Any, level: int) -> None:
@@ -228,7 +247,14 @@ class _Translation:
             raise Unknown(f"{name} is not an operation of the engine")
         arguments = torch.fx.node.map_arg(node.args, lambda n: self.seen[n.name])
         options = torch.fx.node.map_arg(node.kwargs, lambda n: self.seen[n.name])
-        result = rule(self, node, *arguments, **options)
+        before = len(self.nodes)
+        try:
+            result = rule(self, node, *arguments, **options)
+        except Unknown:
+            for dead in self.nodes[before:]:
+                del self.levels[dead.output]
+            del self.nodes[before:]
+            raise
         self.seen[node.name] = result
         if isinstance(result, View) and result.value == node.name:
             self.shapes.setdefault(node.name, result.shape[1:])
@@ -396,6 +422,8 @@ def _batch_norm(
         raise Unknown("a batch-norm in training mode")
     epsilon = rest[2] if len(rest) > 3 else rest[1]
     value, view = t.canonical(x)
+    if len(view.shape) == 3:
+        raise Unknown("a batch-norm over sequences")
     name = t.emit(
         "batch_norm", [value], node.name, weight=_name(weight, "weight"), bias=_name(bias, "bias"),
         mean=_stored(mean, "mean").name, variance=_stored(variance, "variance").name, epsilon=float(epsilon),
@@ -434,7 +462,7 @@ def _both(t: _Translation, node: Any, a: Any, b: Any, alpha: Any = 1) -> View:
         a, b = b, a
     first, view = t.canonical(a)
     if isinstance(b, Stored) and op == "add":
-        if tuple(n for n in b.shape if n != 1) != tuple(n for n in view.shape[1:] if n != 1):
+        if (1,) * (len(view.shape) - len(b.shape)) + b.shape != (1, *view.shape[1:]):
             raise Unknown(f"a constant of shape {b.shape} added to {view.shape}")
         return t.like(view, t.emit("add_constant", [first], node.name, constant=b.name))
     if not isinstance(b, View):
@@ -460,6 +488,8 @@ def _max_pool(
 ) -> View:
     if ceil:
         raise Unknown("pooling with ceil_mode")
+    if not isinstance(node.meta["val"], Tensor):
+        raise Unknown("pooling that also gives indices")
     view = t.image(x)
     name = t.emit(
         "max_pool", [view.value], node.name, kernel=_pair(kernel), stride=_pair(stride or kernel), padding=_pair(padding),
@@ -596,6 +626,8 @@ def _split(t: _Translation, node: Any, x: Any, size: Any, dim: int = 0) -> list[
 @rule("getitem")
 def _getitem(t: _Translation, node: Any, x: Any, index: int) -> Any:
     if isinstance(x, View):  # the first of several outputs, such as of a pooling with indices
+        if index:
+            raise Unknown("another output than the first")
         return x
     return x[index]
 
@@ -614,7 +646,10 @@ def _select(t: _Translation, node: Any, x: Any, dim: int, index: int) -> View:
 
 @rule("slice")
 def _slice(t: _Translation, node: Any, x: Any, dim: int = 0, first: Any = None, last: Any = None, step: int = 1) -> Any:
-    if isinstance(x, View) and len(x.dims) == 4 and dim in (2, 3) and step > 1 and first in (None, 0):
+    if dim == 0 and last is not None and last < WHOLE:
+        raise Unknown("a slice of the batch")
+    to_end = isinstance(x, View) and (last is None or last >= x.shape[dim])
+    if isinstance(x, View) and to_end and len(x.dims) == 4 and dim in (2, 3) and step > 1 and first in (None, 0):
         view = t.image(x)  # every so-manyth row or column: a convolution that passes channels on
         name = _passed(t, node, view, view.channels, 0, [step if dim == 2 else 1, step if dim == 3 else 1])
         return views.image(name, *node.meta["val"].shape)
@@ -701,6 +736,8 @@ def _attention(
             raise Unknown("attention over anything but (batch, heads, tokens, width)")
         names.append(t.rows(view.permuted((0, 2, 1, 3)).reshaped((view.shape[0], view.shape[2], -1)))[0])
     batch, heads, count, width = q.shape
+    if k.shape != q.shape or v.shape != q.shape:
+        raise Unknown("attention over other tokens, or of another width")
     scale = options.get("scale")
     name = t.emit(
         "attention",

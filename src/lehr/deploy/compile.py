@@ -172,6 +172,19 @@ def _built(
     return Compiled(model, found, batch, nets, Report(used, tuple(choices), found.unknown))
 
 
+def unlike(model: nn.Module, found: Capture, example_inputs: Sequence[Tensor] | Tensor) -> tuple[str, ...]:
+    """Why the graph of a network must not be relied on; nothing where the engine gives what the network gives."""
+    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    if not available():
+        return (f"the graph cannot be checked: {MISSING}",)
+    own = copy.deepcopy(model).cpu().float().eval()
+    try:
+        reason = _difference(_built(own, found, len(inputs[0]), 1, None, False), own, inputs)
+    except LehrError as error:
+        reason = str(error)
+    return (f"the whole network: {reason}",) if reason else ()
+
+
 def _difference(fast: Compiled, model: nn.Module, inputs: Sequence[Tensor]) -> str:
     """What is wrong with the outputs for the example; nothing where they are those of the network."""
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def stored_tensors(model: nn.Module, mask: Mask | None) -> dict[str, Stored]:
     for name, tensor in state.items():
         if name not in result:
             same = first[_place(tensor, name)]
-            result[name] = Stored(name, result[same].dtype, result[same].shape, result[same].values, same=same)
+            result[name] = replace(result[same], name=name, same=same)
     return result
 
 

@@ -107,10 +107,11 @@ def save(
     missing: tuple[str, ...] = ()
     if example_inputs is not None:
         from lehr.deploy.capture import capture  # torch.export takes a second to import
+        from lehr.deploy.compile import unlike
 
         found = capture(model, example_inputs, tensors)
-        tensors, missing = found.tensors or tensors, found.unknown
-        graph = None if found.graph is None else found.graph.plain()
+        tensors, missing = found.tensors or tensors, found.unknown or unlike(model, found, example_inputs)
+        graph = found.graph.plain() if found.graph is not None and not missing else None
     packed = pack(Contents(about, tensors, graph), CODES[values])
     own = [tensor for tensor in tensors.values() if tensor.same is None]
     write_bytes(Path(path), packed.content)

@@ -54,11 +54,13 @@ class Graph:
         inputs: name and shape of one sample: (C, H, W), (T, C) or (C,).
         outputs: names.
         nodes: in an order in which they can be done.
+        shapes: of one sample of each output, where they are known.
     """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """As it stands in a file."""
@@ -66,7 +68,7 @@ class Graph:
             "inputs": [[name, list(shape)] for name, shape in self.inputs],
             "outputs": list(self.outputs),
             "nodes": [[n.op, list(n.inputs), n.output, dict(n.attributes)] for n in self.nodes],
-        }
+        } | ({"shapes": [list(shape) for shape in self.shapes]} if self.shapes else {})
 
 
 def graph_of(value: Mapping[str, Any]) -> Graph:
@@ -80,12 +82,16 @@ def graph_of(value: Mapping[str, Any]) -> Graph:
         ensure(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str), "an input of its graph")
         inputs.append((entry[0], checked.shape_of({"shape": entry[1]})))
     known = {name for name, _ in inputs}
+    ensure(
+        len(known) == len(inputs) and all(map(_plain, known)), "an input of its graph is there twice, or has no name"
+    )
     nodes = []
     for entry in checked.field(value, "nodes", list):
         ensure(isinstance(entry, list) and len(entry) == 4, "a node of its graph")
         op, sources, output, attributes = entry
         ensure(isinstance(op, str) and op in OPERATIONS, f"its graph has the operation {str(op)[:30]!r}")
         ensure(isinstance(output, str) and output not in known, "a value of its graph is there twice")
+        ensure(_plain(output), "a value of its graph has no name")
         ensure(
             isinstance(sources, list) and all(isinstance(s, str) and s in known for s in sources), f"{op} has no input"
         )
@@ -97,7 +103,14 @@ def graph_of(value: Mapping[str, Any]) -> Graph:
     ensure(
         bool(outputs) and all(isinstance(name, str) and name in known for name in outputs), "its graph has no output"
     )
-    return Graph(tuple(inputs), tuple(outputs), tuple(nodes))
+    shapes = [checked.shape_of({"shape": shape}) for shape in checked.field(value, "shapes", list, [])]
+    ensure(len(shapes) in (0, len(outputs)), "its graph has shapes for other outputs")
+    return Graph(tuple(inputs), tuple(outputs), tuple(nodes), tuple(shapes))
+
+
+def _plain(name: str) -> bool:
+    """Whether a value may have this name: those with these letters are made when it is lowered."""
+    return bool(name) and not set("#@") & set(name)
 
 
 def _check(op: str, sources: Sequence[str], attributes: Mapping[str, Any]) -> None:
@@ -109,7 +122,8 @@ def _check(op: str, sources: Sequence[str], attributes: Mapping[str, Any]) -> No
         value: Any = checked.field(attributes, name, kind)
         if isinstance(value, list):
             ensure(
-                len(value) == 2 and all(type(n) is int and 0 <= n <= 2**20 for n in value), f"{op} has {name} {value}"
+                len(value) == 2 and all(type(n) is int and 0 <= n <= 2**20 for n in value),
+                f"{op} has {name} {str(value)[:40]}",
             )
     ensure(attributes.get("kind", "none") in ACTIVATIONS, f"{op} has an activation that is not known")
     for name in attributes.keys() - kinds.keys():

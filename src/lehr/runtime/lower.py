@@ -151,6 +151,9 @@ class _Lowering:
                 operations.append(operation)
                 names.append(step.name)
         shapes = tuple(self._shape(name) for name in graph.outputs)
+        if graph.shapes:
+            ensure(tuple(map(prod, shapes)) == tuple(map(prod, graph.shapes)), "its outputs are of other sizes")
+            shapes = graph.shapes
         return Lowered(
             lines, tuple(prod(shape) for _, shape in graph.inputs), tuple(map(prod, shapes)), shapes,
             tuple((base[name] * LANES, self._constant(name)) for name in self.constants),
@@ -219,7 +222,7 @@ class _Lowering:
         groups = told["groups"]
         channels = self.values[one.inputs[0]].channels
         fits = groups >= 1 and rows.shape[1] * groups == channels and rows.shape[0] % groups == 0
-        ensure(fits and self.form[one.inputs[0]] == "image", f"a convolution of {rows.shape} over {channels} channels")
+        ensure(fits and self.form[one.inputs[0]] != "tokens", f"a convolution of {rows.shape} over {channels} channels")
         self._convolve(one, rows, window, groups, "image")
 
     def _linear(self, one: Fused) -> None:
@@ -227,13 +230,17 @@ class _Lowering:
         ensure(
             len(rows.shape) == 2 and self.values[one.inputs[0]].channels == rows.shape[1], "a linear layer does not fit"
         )
-        ensure(self.form[one.inputs[0]] != "image", "a linear layer over an image")
-        self._convolve(one, rows, Window(), 1, self.form[one.inputs[0]])
+        here, form = self.values[one.inputs[0]], self.form[one.inputs[0]]
+        ensure(form != "image" or here.height * here.width == 1, "a linear layer over an image")
+        self._convolve(one, rows, Window(), 1, "features" if form == "image" else form)
 
     def _convolve(self, one: Fused, rows: Rows, window: Window, groups: int, form: str) -> None:
         source = self._windowed(one.node.inputs[0], window)
         here = self.values[source]
         layout = window.output(here, rows.shape[0])
+        if one.residual is not None:
+            beside = self.values[one.residual]
+            ensure((beside.height, beside.width) == (layout.height, layout.width), "a residual of another size")
         residual = None if one.residual is None else self._moved(one.residual, layout)
         if residual is not None:
             other = self.values[residual]
@@ -379,6 +386,7 @@ class _Lowering:
         self._remapped(
             one, layout, "tokens", lambda x, y: (y.places[:, :, extra:].reshape(-1), x.places.reshape(-1))
         )  # the others; the constant is added on top of the zeros before them
+        ensure(layout.total < LARGEST, "its activations would need more than 4 GiB")
         padded = np.zeros((here.width + extra, here.channels), dtype=np.float32)
         padded[:extra] = vector(self.tensors, constant).reshape(extra, here.channels)
         self._plus_constant(one.output, padded.T, f"{one.output}#constant")
@@ -524,11 +532,19 @@ class _Lowering:
 
         def emit(places: Mapping[str, Place]) -> list[Operation]:
             x, y = places[name], places[one.output]
-            ensure(x.layout.lines == y.layout.lines, f"{kind} beside a convolution of the same activation")
-            return [(kind, more | {
-                "in": x.base, "out": y.base, "channels": here.channels, "in_channel": x.layout.lines,
-                "out_channel": y.layout.lines, "lines": x.layout.lines,
-            })]  # fmt: skip
+            told = {"in_channel": x.layout.lines, "out_channel": y.layout.lines, "channels": here.channels}
+            height, width = here.patch
+            if x.layout.lines == y.layout.lines == height * width:  # rows follow each other
+                height, width = 1, height * width
+            return [
+                (
+                    kind,
+                    more
+                    | told
+                    | {"in": x.inside + row * x.layout.row, "out": y.inside + row * y.layout.row, "lines": width},
+                )
+                for row in range(height)
+            ]
 
         layout = here.with_halo((0, 0, 0, 0))
         self._made(one.output, layout, self.form[name], Step(one.output, kind, {name: Need()}, one.output, emit))

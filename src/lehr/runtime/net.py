@@ -57,7 +57,10 @@ class Net:
         Raises:
             LehrError: an input is of another shape.
         """
-        arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+        try:
+            arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+        except (TypeError, ValueError) as error:
+            raise LehrError(f"an input is no array of numbers ({error}): give arrays of floats") from None
         require(
             len(arrays) == len(self.graph.inputs), f"the network takes {len(self.graph.inputs)} inputs: give them all"
         )
@@ -81,7 +84,7 @@ class Net:
         tokens = any(len(shape) == 2 for _, shape in self.graph.inputs) or any(
             node.op in ("tokens", "attention") for node in self.graph.nodes
         )
-        plain = all(len(shape) == 1 or prod(shape[1:]) == 1 for _, shape in self.graph.inputs) or self._flat()
+        plain = not tokens and (all(prod(shape[1:]) == 1 for _, shape in self.graph.inputs) or self._flat())
         return LANES if (count >= LANES and not tokens) or plain else 1
 
     def _flat(self) -> bool:
