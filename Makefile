@@ -34,6 +34,7 @@ test-long: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step_overhead.py
+	$(BIN)/python benchmarks/engine.py --against torch,onnxruntime
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
