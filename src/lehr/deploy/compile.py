@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lehr.base.errors import LehrError
 from lehr.deploy.capture import Capture, Stage, capture
 from lehr.runtime.native import MISSING, available
-from lehr.runtime.net import Net
+from lehr.runtime.net import Net, settled
 from lehr.runtime.planner import Choice, plan
 
 Array = Tensor | NDArray[Any]
@@ -143,13 +143,13 @@ def compile(
     batch = len(inputs[0])
     if not available():
         return Compiled(own, Capture((), {}), batch, (), Report(f"none, {MISSING}", (), ("the whole network",)))
-    found = capture(own, inputs)
+    settled(threads, kernels)  # raises for what was asked; what the network brings never does
+    found = Capture((), {})
     try:
+        found = capture(own, inputs)
         fast = _built(own, found, batch, threads, kernels, measure)
         reason = _difference(fast, own, inputs)
     except LehrError as error:
-        if kernels is not None or threads is not None:
-            raise
         reason = str(error)
     if not reason:
         return fast

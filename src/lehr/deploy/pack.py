@@ -110,8 +110,9 @@ def save(
         from lehr.deploy.compile import unlike
 
         found = capture(model, example_inputs, tensors)
-        tensors, missing = found.tensors or tensors, found.unknown or unlike(model, found, example_inputs)
-        graph = found.graph.plain() if found.graph is not None and not missing else None
+        missing = found.unknown or unlike(model, found, example_inputs)
+        if found.graph is not None and not missing:
+            tensors, graph = found.tensors, found.graph.plain()
     packed = pack(Contents(about, tensors, graph), CODES[values])
     own = [tensor for tensor in tensors.values() if tensor.same is None]
     write_bytes(Path(path), packed.content)

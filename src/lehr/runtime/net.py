@@ -35,14 +35,9 @@ class Net:
     def __init__(
         self, graph: Graph, tensors: Mapping[str, Stored], *, threads: int | None = None, kernels: str | None = None
     ) -> None:
-        engine = native()
         self.graph, self.tensors = graph, tensors
-        self.threads = threads if threads is not None else _cores()
-        require(1 <= self.threads <= 1024, f"threads is {self.threads}: give a number from 1")
-        self.kernels = kernels if kernels is not None else engine.best_kernels()
-        if not engine.has_kernels(self.kernels):
-            raise LehrError(f"this processor does not run the kernels {self.kernels!r}: leave kernels out")
-        self.most: int = engine.most_pixels(self.kernels)
+        self.threads, self.kernels = settled(threads, kernels)
+        self.most: int = native().most_pixels(self.kernels)
         self.alone = {1: False, LANES: False}  # whether one block is left to one thread, by samples in a block
         self.tilings: dict[int, dict[str, Tiling]] = {1: {}, LANES: {}}  # by samples in a block
         self._programs: dict[int, tuple[Any, Lowered]] = {}
@@ -137,6 +132,20 @@ def load(path: str | Path, *, threads: int | None = None) -> Net:
         return Net(graph_of(contents.graph), contents.tensors, threads=threads)
     except LehrError as error:
         raise LehrError(f"{path}: {error}") from None
+
+
+def settled(threads: int | None, kernels: str | None) -> tuple[int, str]:
+    """What is asked for, or all cores and the best kernels.
+
+    Raises:
+        LehrError: there is no engine, or it cannot be run like that.
+    """
+    engine = native()
+    threads = threads if threads is not None else _cores()
+    require(1 <= threads <= 1024, f"threads is {threads}: give a number from 1")
+    kernels = kernels if kernels is not None else str(engine.best_kernels())
+    require(engine.has_kernels(kernels), f"this processor does not run the kernels {kernels!r}: leave kernels out")
+    return threads, kernels
 
 
 def _cores() -> int:

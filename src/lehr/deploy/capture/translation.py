@@ -244,11 +244,13 @@ class Translation:
         before = len(self.nodes)
         try:
             result = rule(self, node, *arguments, **options)
-        except Unknown:
+        except (Unknown, TypeError, ValueError, LookupError, AttributeError) as error:
             for dead in self.nodes[before:]:
                 del self.levels[dead.output]
             del self.nodes[before:]
-            raise
+            if isinstance(error, Unknown):
+                raise
+            raise Unknown(f"{name} is called in a way that is not translated ({error})") from error
         self.seen[node.name] = result
         if isinstance(result, View) and result.value == node.name:
             self.shapes.setdefault(node.name, result.shape[1:])
