@@ -86,10 +86,11 @@ class _Lowering:
     def _layout(self, channels: int, height: int, width: int) -> Layout:
         """The usual layout of an activation of this shape."""
         ensure(min(channels, height, width) >= 1, f"an activation of {channels} x {height} x {width}")
-        if self.machine.samples == LANES:
-            return Layout(channels, height, width, LANES, (1, 1), (height, width))
-        grid = (1, 16) if height == 1 and width > 1 else (4, 4)
-        return Layout(channels, height, width, 1, grid, (-(-height // grid[0]), -(-width // grid[1])))
+        samples = self.machine.samples
+        patches = LANES // samples
+        down = 1 if height == 1 and width > 1 else 2 ** (patches.bit_length() // 2 - (patches.bit_length() % 2 == 0))
+        grid = (down, patches // down)
+        return Layout(channels, height, width, samples, grid, (-(-height // grid[0]), -(-width // grid[1])))
 
     def _made(self, name: str, layout: Layout, form: str, step: Step) -> None:
         self.values[name], self.form[name] = layout, form
