@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--only", help="one network")
     parser.add_argument("--sparsity", default="0.9,0.95,0.98")
     parser.add_argument("--against", default="torch,torch.compile,onnxruntime,openvino")
+    parser.add_argument("--dtype", default="fp32", help="of activations: fp32 or bf16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--out", type=Path)
@@ -66,9 +67,15 @@ def main() -> None:
             for batch in batches:
                 found = race(
                     network(name, sparsity), torch.randn(batch, *shape), options.against.split(","),
-                    threads=options.threads, seconds=options.seconds,
+                    threads=options.threads, seconds=options.seconds, dtype=options.dtype,
                 )  # fmt: skip
-                row = {"network": name, "sparsity": sparsity, "batch": batch, "ratio": found.ratio}
+                row = {
+                    "network": name,
+                    "dtype": options.dtype,
+                    "sparsity": sparsity,
+                    "batch": batch,
+                    "ratio": found.ratio,
+                }
                 row |= {lap.engine: [1e3 * lap.median, 1e3 * lap.low, 1e3 * lap.high] for lap in found.laps}
                 rows.append(row)
                 times = ", ".join(f"{lap.engine} {1e3 * lap.median:.3f}" for lap in found.laps)

@@ -15,13 +15,13 @@ static bool runs(const char* name) {
   return !std::strcmp(name, "portable");
 }
 
-const Kernels* kernels_named(const char* name) {
+const Kernels* kernels_named(const char* name, bool half) {
   if (!runs(name)) return nullptr;
 #if defined(__x86_64__)
-  if (!std::strcmp(name, "avx512")) return &avx512::kernels;
-  if (!std::strcmp(name, "avx2")) return &avx2::kernels;
+  if (!std::strcmp(name, "avx512")) return half ? &avx512::bf16 : &avx512::fp32;
+  if (!std::strcmp(name, "avx2")) return half ? &avx2::bf16 : &avx2::fp32;
 #endif
-  return &portable::kernels;
+  return half ? &portable::bf16 : &portable::fp32;
 }
 
 const char* best_kernels() {

@@ -75,6 +75,7 @@ Operation operation(const std::string& kind, const nb::dict& given) {
     o.sources = v.array<int32_t>("sources");
     o.kinds = v.array<int32_t>("kinds");
     o.moves = v.array<int32_t>("moves");
+    o.shorts.assign(o.moves.begin(), o.moves.end());
     o.fill = v.real("fill");
     return o;
   }
@@ -151,20 +152,24 @@ int64_t samples_in(const std::vector<A>& arrays, const std::vector<int64_t>& siz
 NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   m.def("best_kernels", [] { return std::string(best_kernels()); });
-  m.def("has_kernels", [](const std::string& name) { return kernels_named(name.c_str()) != nullptr; });
-  m.def("most_pixels", [](const std::string& name) { return kernels_named(name.c_str()) ? kernels_named(name.c_str())->most : 0; });
+  m.def("has_kernels", [](const std::string& name) { return kernels_named(name.c_str(), false) != nullptr; });
+  m.def("most_pixels", [](const std::string& name, bool half) {
+    const Kernels* kernels = kernels_named(name.c_str(), half);
+    return kernels ? kernels->most : 0;
+  });
   nb::class_<Program>(m, "Program")
       .def("__init__",
            [](Program* self, int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples,
-              int64_t workers, const std::string& kernels) {
-             new (self) Program(lines, std::move(inputs), std::move(outputs), samples, workers, kernels.c_str());
+              int64_t workers, const std::string& kernels, bool half) {
+             new (self) Program(lines, std::move(inputs), std::move(outputs), samples, workers, kernels.c_str(), half);
            },
-           nb::arg("lines"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("samples"), nb::arg("workers"), nb::arg("kernels"))
+           nb::arg("lines"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("samples"), nb::arg("workers"), nb::arg("kernels"),
+           nb::arg("half"))
       .def("add", [](Program& self, const std::string& kind, const nb::dict& given) { self.add(operation(kind, given)); })
       .def("alone", &Program::alone)
       .def("constant",
-           [](Program& self, int64_t place, Array<float> values) {
-             self.constant(place, std::vector<float>(values.data(), values.data() + values.size()));
+           [](Program& self, int64_t line, Array<float> words) {
+             self.constant(line, std::vector<float>(words.data(), words.data() + words.size()));
            })
       .def("run",
            [](const Program& self, const std::vector<Input>& inputs, const std::vector<Output>& outputs) {

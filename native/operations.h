@@ -1,5 +1,6 @@
-// What a program is made of: plain records with places in the arena, counted in lines of sixteen floats. All of one block of
-// samples, which share the lanes.
+// What a program is made of: plain records with places in the arena, counted in lines of sixteen words. A line has sixteen lanes
+// of fp32, or thirty-two of bf16: lane l < 16 is the low half of word l, lane 16 + l its high half. All of one block of samples,
+// which share the lanes. Sums are fp32 in both.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -40,9 +41,9 @@ struct Dense {
   std::vector<float> bias;        // groups * group
 };
 
-// Floats moved one by one: target[c * target_channel + i] = source[c * source_channel + table[i]], 0 where the table has -1.
+// Numbers moved one by one, counted in numbers: target[c * target_channel + i] = source[c * source_channel + table[i]], 0 where the table has -1.
 struct Gather {
-  int64_t source, target;  // floats; of the arena, or of an input or output array
+  int64_t source, target;  // of the arena, or of an input or output array, which are fp32
   int64_t channels, source_channel, target_channel;
   int where;               // 0: arena to arena, 1: from an input array, 2: to an output array
   int64_t array;           // which
@@ -54,7 +55,7 @@ struct Transpose {
   int64_t place, channels, channel;  // first line, channels, lines of a channel
   int64_t array;
   bool out;                          // from the arena to an output; else from an input
-  std::vector<int32_t> rows;         // lines * 16: the row of each lane, or -1
+  std::vector<int32_t> rows;         // lines * 16: the row of each lane, or -1; fp32 only
 };
 
 // The border of patches: a line of the same channel with its lanes moved, or a constant at the border of an image.
@@ -63,7 +64,8 @@ struct Halo {
   std::vector<int32_t> lines;       // that are written, from the channel's first
   std::vector<int32_t> sources;     // line that each comes from
   std::vector<int32_t> kinds;       // and how its lanes move
-  std::vector<int32_t> moves;       // kinds * 16: the lane that each lane comes from, or -1 for the constant
+  std::vector<int32_t> moves;       // kinds * lanes: the place in the line that each number comes from, or -1 for the constant
+  std::vector<int16_t> shorts;      // the same, for lines of bf16
   float fill;
 };
 
@@ -79,8 +81,8 @@ struct Pool {
 struct Mean {
   int64_t in, out, channels, in_channel, out_channel;
   std::vector<int32_t> lines;    // pixels to add, in lines from the channel's first
-  std::vector<float> weights;    // lines * 16: 1 where the pixel is inside of the image
-  std::vector<int32_t> groups;   // 16: which output lane each lane is added to
+  std::vector<float> weights;    // lines * lanes: 1 where the pixel is inside of the image
+  std::vector<int32_t> groups;   // lanes: which output lane each lane is added to
   float scale;
 };
 

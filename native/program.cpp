@@ -96,12 +96,12 @@ void check(const Dense& d, int64_t lines, int64_t most) {
           lines, "a residual");
 }
 
-void check(const Gather& g, int64_t lines, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
+void check(const Gather& g, int64_t lines, int64_t lanes, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
   require(g.where >= 0 && g.where <= 2 && !g.table.empty(), "a gather");
   const std::vector<int64_t>& arrays = g.where == 2 ? outputs : inputs;
   require(g.where == 0 || (g.array >= 0 && g.array < int64_t(arrays.size())), "an array");
-  const int64_t from = g.where == 1 ? samples * arrays[g.array] : lines * LANES;
-  const int64_t to = g.where == 2 ? samples * arrays[g.array] : lines * LANES;
+  const int64_t from = g.where == 1 ? samples * arrays[g.array] : lines * lanes;
+  const int64_t to = g.where == 2 ? samples * arrays[g.array] : lines * lanes;
   const auto [low, high] = extremes(g.table);
   require(low >= -1, "a table");
   reach(g.source + (high < 0 ? 0 : high), {{g.channels, g.source_channel}}, from, "a source");
@@ -111,21 +111,21 @@ void check(const Gather& g, int64_t lines, int64_t samples, const std::vector<in
 void check(const Transpose& t, int64_t lines, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
   const std::vector<int64_t>& arrays = t.out ? outputs : inputs;
   require(t.array >= 0 && t.array < int64_t(arrays.size()) && t.channels >= 1 && t.channel >= 1, "a transpose");
-  require(int64_t(t.rows.size()) == t.channel * LANES, "rows");
+  require(int64_t(t.rows.size()) == t.channel * WORDS, "rows");
   const auto [low, high] = extremes(t.rows);
   require(low >= -1, "rows");
   reach(t.place, {{t.channels, t.channel}, {t.channel, 1}}, lines, "an arena's lines");
   reach(t.channels - 1, {{high < 0 ? 1 : high + 1, t.channels}}, samples * arrays[t.array], "a row");
 }
 
-void check(const Halo& h, int64_t lines) {
+void check(const Halo& h, int64_t lines, int64_t lanes) {
   require(!h.lines.empty() && h.sources.size() == h.lines.size() && h.kinds.size() == h.lines.size(), "a halo");
   const auto [low, high] = extremes(h.lines);
   const auto [from, to] = extremes(h.sources);
   const auto [first, last] = extremes(h.kinds);
-  const auto [lane, lanes] = extremes(h.moves);
-  require(low >= 0 && from >= 0 && first >= 0 && lane >= -1 && lanes < LANES, "a halo");
-  require(last < int64_t(h.moves.size()) / LANES, "a halo");
+  const auto [lane, farthest] = extremes(h.moves);
+  require(low >= 0 && from >= 0 && first >= 0 && lane >= -1 && farthest < lanes, "a halo");
+  require(last < int64_t(h.moves.size()) / lanes, "a halo");
   reach(h.base + std::max(high, to), {{h.channels, h.channel}}, lines, "a halo");
 }
 
@@ -138,11 +138,11 @@ void check(const Pool& p, int64_t lines) {
   reach(p.out, {{p.channels, p.out_channel}, {p.height, p.out_row}, {p.width, 1}}, lines, "an output");
 }
 
-void check(const Mean& m, int64_t lines) {
-  require(!m.lines.empty() && m.weights.size() == m.lines.size() * LANES && m.groups.size() == LANES, "a mean");
+void check(const Mean& m, int64_t lines, int64_t lanes) {
+  require(!m.lines.empty() && int64_t(m.weights.size()) == int64_t(m.lines.size()) * lanes && int64_t(m.groups.size()) == lanes, "a mean");
   const auto [low, high] = extremes(m.lines);
   const auto [first, last] = extremes(m.groups);
-  require(low >= 0 && first >= 0 && last < LANES, "a mean");
+  require(low >= 0 && first >= 0 && last < lanes, "a mean");
   reach(m.in + high, {{m.channels, m.in_channel}}, lines, "an input");
   reach(m.out, {{m.channels, m.out_channel}}, lines, "an output");
 }
@@ -170,9 +170,9 @@ void check(const Softmax& s, int64_t lines) {
 
 void check(const Attention& a, int64_t lines, int64_t workers) {
   require(!a.places.empty() && a.heads >= 1 && a.width >= 1 && a.channel >= 1, "an attention");
-  require(int64_t(a.order.size()) == a.channel * LANES, "an order");
+  require(int64_t(a.order.size()) == a.channel * WORDS, "an order");
   const auto [low, high] = extremes(a.places);
-  require(low >= 0 && high < a.channel * LANES, "a token's place");
+  require(low >= 0 && high < a.channel * WORDS, "a token's place");
   const int64_t channels = a.heads * a.width;
   reach(a.query, {{channels, a.channel}, {a.channel, 1}}, lines, "queries");
   reach(a.key, {{channels, a.channel}, {a.channel, 1}}, lines, "keys");
@@ -184,27 +184,32 @@ void check(const Attention& a, int64_t lines, int64_t workers) {
 }  // namespace
 
 Program::Program(int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples, int64_t workers,
-                 const char* kernels)
+                 const char* kernels, bool half)
     : lines_(lines), samples_(samples), workers_(workers), inputs_(std::move(inputs)), outputs_(std::move(outputs)),
-      kernels_(kernels_named(kernels)) {
-  require(samples >= 1 && samples <= LANES, "samples");
+      kernels_(kernels_named(kernels, half)) {
   require(lines >= 1 && lines < LARGEST / 64 && !inputs_.empty() && !outputs_.empty(), "an arena");
   for (const auto* sizes : {&inputs_, &outputs_})
     for (int64_t size : *sizes) require(size >= 1 && size < LARGEST, "an array");
   require(workers >= 1 && workers <= 1024, "workers");
   require(kernels_ != nullptr, "this processor does not run these kernels");
+  require(samples >= 1 && samples <= kernels_->lanes, "samples");
 }
 
-void Program::constant(int64_t place, std::vector<float> values) {
-  require(place >= 0 && !values.empty() && int64_t(values.size()) <= lines_ * LANES - place, "a constant");
-  constants_.emplace_back(place, std::move(values));
+void Program::constant(int64_t line, std::vector<float> words) {
+  require(line >= 0 && line < lines_ && !words.empty() && int64_t(words.size()) <= (lines_ - line) * WORDS, "a constant");
+  constants_.emplace_back(line, std::move(words));
 }
 
 void Program::add(Operation operation) {
   std::visit(
       [this](const auto& one) {
         using T = std::decay_t<decltype(one)>;
-        if constexpr (std::is_same_v<T, Gather> || std::is_same_v<T, Transpose>) check(one, lines_, samples_, inputs_, outputs_);
+        constexpr bool tokens = std::is_same_v<T, Transpose> || std::is_same_v<T, LayerNorm> || std::is_same_v<T, Softmax> ||
+                                std::is_same_v<T, Attention>;
+        require(!tokens || kernels_->lanes == WORDS, "an operation that is fp32 only");
+        if constexpr (std::is_same_v<T, Gather>) check(one, lines_, kernels_->lanes, samples_, inputs_, outputs_);
+        else if constexpr (std::is_same_v<T, Transpose>) check(one, lines_, samples_, inputs_, outputs_);
+        else if constexpr (std::is_same_v<T, Halo> || std::is_same_v<T, Mean>) check(one, lines_, kernels_->lanes);
         else if constexpr (std::is_same_v<T, Attention>) check(one, lines_, chunks());
         else if constexpr (std::is_same_v<T, Convolution> || std::is_same_v<T, Dense>) check(one, lines_, kernels_->most);
         else check(one, lines_);
@@ -222,7 +227,7 @@ Program::Arena Program::take() const {
       return arena;
     }
   }
-  const size_t bytes = size_t(lines_) * LANES * sizeof(float);
+  const size_t bytes = size_t(lines_) * WORDS * sizeof(float);
   // A tile reads a few lines of every channel, each on another page: with large pages they stay known to the processor.
   const size_t page = bytes < LARGE_PAGE / 4 ? 4096 : LARGE_PAGE, whole = (bytes + page - 1) / page * page;
   auto* memory = static_cast<float*>(std::aligned_alloc(page, whole));
@@ -231,7 +236,7 @@ Program::Arena Program::take() const {
   if (page == LARGE_PAGE) madvise(memory, whole, MADV_HUGEPAGE);  // a wish: nothing is lost where it is not granted
 #endif
   std::memset(memory, 0, bytes);
-  for (const auto& [place, values] : constants_) std::memcpy(memory + place, values.data(), values.size() * sizeof(float));
+  for (const auto& [line, words] : constants_) std::memcpy(memory + line * WORDS, words.data(), words.size() * sizeof(float));
   return Arena(memory);
 }
 

@@ -15,13 +15,13 @@ using Operation = std::variant<Convolution, Dense, Gather, Transpose, Halo, Pool
 
 class Program {
  public:
-  // lines of the arena, floats of each input and of each output of one sample, samples that share the lanes, threads, and the
-  // kernels by name.
+  // lines of the arena, numbers of each input and of each output of one sample, samples that share the lanes, threads, the
+  // kernels by name, and whether activations are bf16.
   Program(int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples, int64_t workers,
-          const char* kernels);
+          const char* kernels, bool half);
 
-  // Floats that are in the arena from the start.
-  void constant(int64_t place, std::vector<float> values);
+  // Words that are in the arena from the start.
+  void constant(int64_t line, std::vector<float> words);
 
   // Throws std::invalid_argument where an operation would touch anything outside of its places.
   void add(Operation operation);

@@ -1,4 +1,4 @@
-// Sixteen floats, one a lane. The compiler makes of them one register (AVX-512), two (AVX2) or four (NEON, SSE).
+// Sixteen floats. The compiler makes of them one register (AVX-512), two (AVX2) or four (NEON, SSE).
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace lehr {
 
-constexpr int LANES = 16;
+constexpr int WORDS = 16;  // of 32 bits in a line of the arena
 typedef float Vec __attribute__((vector_size(64), aligned(64)));
 typedef int32_t IVec __attribute__((vector_size(64), aligned(64)));
 

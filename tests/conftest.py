@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,18 @@ hypothesis.settings.load_profile("lehr")
 SIBLING = Path(__file__).parents[2] / "shared" / "data"  # where continuous integration keeps it
 if "LEHR_DATA" not in os.environ and SIBLING.is_dir():
     os.environ["LEHR_DATA"] = str(SIBLING)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Measured plans are kept for the tests alone, not in the user's cache."""
+    before = os.environ.get("LEHR_CACHE")
+    os.environ["LEHR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["LEHR_CACHE"]
+    else:
+        os.environ["LEHR_CACHE"] = before
 
 
 @pytest.fixture

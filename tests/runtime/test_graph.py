@@ -20,12 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lehr.base.errors import LehrError
-from lehr.runtime import lower as lowering
 from lehr.runtime.graph import OPERATIONS, Graph, graph_of
-from lehr.runtime.lower import lower
+from lehr.runtime.lowering import lower
+from lehr.runtime.lowering.steps import Machine
 from lehr.runtime.native import available
 from lehr.runtime.net import Net
-from lehr.runtime.steps import Machine
 from tests.runtime.nets import conv, graph, node, stored
 
 RNG = np.random.default_rng(0)
@@ -183,14 +182,14 @@ def told(value: Any) -> str | None:
     start, said = time.monotonic(), None
     try:
         # Lowering what fills 4 GiB takes minutes: here as little as 16 MiB is too much.
-        with little_memory(), np.errstate(all="ignore"), patch.object(lowering, "LARGEST", 2**18):
+        with little_memory(), np.errstate(all="ignore"), patch("lehr.runtime.lowering.lower.LARGEST", 2**18):
             found = graph_of(value)
-            for samples in (1, 16):
-                lowered = lower(found, TENSORS, Machine(samples, 2, 6, "portable"))
+            for patches, lanes in ((16, 16), (1, 16), (4, 16), (32, 32)):
+                lowered = lower(found, TENSORS, Machine(patches, lanes, 2, 6))
                 assert lowered.lines < 2**18
                 if lowered.lines < 2**14 and available():
                     net = Net(found, TENSORS, threads=1, kernels="portable")
-                    net(*(np.ones((samples, *shape), dtype=np.float32) for _, shape in found.inputs))
+                    net(*(np.ones((lanes // patches, *shape), dtype=np.float32) for _, shape in found.inputs))
     except LehrError as error:
         said = str(error)
     assert time.monotonic() - start < 20
@@ -290,8 +289,8 @@ def test_many_graphs_that_lie(value):
 def test_the_truth_runs(of):
     if of is TOKENS:
         with pytest.raises(LehrError, match="attention with samples in lanes"):
-            lower(of, TENSORS, Machine(16, 2, 6, "portable"))  # Net never asks for it
-        assert lower(of, TENSORS, Machine(1, 2, 6, "portable")).shapes == ((4,),)
+            lower(of, TENSORS, Machine(1, 16, 2, 6))  # Net never asks for it
+        assert lower(of, TENSORS, Machine(16, 16, 2, 6)).shapes == ((4,),)
     else:
         assert told(plain(of)) is None
 
@@ -382,7 +381,7 @@ def peak_of_lowering(of: Graph, samples: int) -> tuple[int, int]:
     """Bytes at most, and those of the arena."""
     tracemalloc.start()
     try:
-        lowered = lower(of, TENSORS, Machine(samples, 1, 6, "portable"))
+        lowered = lower(of, TENSORS, Machine(16 // samples, 16, 1, 6))
         return tracemalloc.get_traced_memory()[1], lowered.lines * 64
     finally:
         tracemalloc.stop()
@@ -397,4 +396,4 @@ def test_lowering_takes_no_more_than_a_few_times_the_arena():
 def test_tokens_before_too_many_others_are_refused_before_they_are_filled():
     long = graph({"x": (2**28, 4)}, node("prepend", "x", "z", constant="token"))
     with little_memory(1 << 30), pytest.raises(LehrError, match="more than 4 GiB"):
-        lower(long, TENSORS, Machine(1, 1, 6, "portable"))
+        lower(long, TENSORS, Machine(16, 16, 1, 6))

@@ -12,7 +12,10 @@ import pytest
 
 from lehr.base.errors import LehrError
 from lehr.runtime import native as engine
-from lehr.runtime.net import Net
+from lehr.runtime.lowering.layout import LANES
+from lehr.runtime.net import MANY, Net
+from lehr.runtime.plans import Plan
+from lehr.runtime.values import rounded, to_float32
 from tests.runtime.nets import KERNELS, NO_ENGINE, conv, graph, node, stored
 
 needs_engine = pytest.mark.skipif(not KERNELS, reason=NO_ENGINE)
@@ -107,6 +110,68 @@ def test_calls_from_several_threads_are_in_order(kind, threads):
 
 
 @needs_engine
+@pytest.mark.parametrize("dtype", LANES)
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("count", [1, 2, 20, 100])
+def test_any_number_of_patches_gives_the_same_numbers(dtype, kernels, count):
+    x = batch("images", count)
+    wanted = net_of("images")(x)
+    one = net_of("images", kernels=kernels, dtype=dtype, threads=2)
+    for patches in (LANES[dtype], 16, 8, 4, 2, 1):
+        one.use(count >= MANY, Plan(patches))
+        np.testing.assert_allclose(
+            one(x), wanted, rtol=0, atol={"fp32": 2e-6, "bf16": 2e-2}[dtype] * np.abs(wanted).max()
+        )
+
+
+def half(x: np.ndarray) -> np.ndarray:
+    """Rounded to bf16."""
+    return to_float32(rounded(np.asarray(x, dtype=np.float32), "F32", "BF16"), "BF16")
+
+
+@needs_engine
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("count", [1, 40])
+def test_bf16_is_what_is_between_layers_and_nothing_else(kernels, count):
+    """Inputs and activations are rounded, to the nearest; weights and sums are not."""
+    weights = [to_float32(t.dense(), "F32").astype(np.float64) for t in (FEATURE_TENSORS["w1"], FEATURE_TENSORS["w2"])]
+    g = graph(
+        {"x": (30,)}, node("linear", "x", "a", weight="w1"), node("activation", "a", "b", kind="relu"),
+        node("linear", "b", "y", weight="w2"),
+    )  # fmt: skip
+    x = np.random.default_rng(3).normal(size=(count, 30)).astype(np.float32)
+    middle = half(np.maximum(half(x).astype(np.float64) @ weights[0].T, 0))
+    exact = middle.astype(np.float64) @ weights[1].T
+    found = Net(g, FEATURE_TENSORS, threads=2, kernels=kernels, dtype="bf16")(x)
+    assert np.array_equal(found, half(found)), "the outputs are numbers of bf16"
+    step = np.abs(exact) * 2.0**-8 + 1e-6  # a number between two of bf16 may fall to either, once the sums are fp32
+    assert (np.abs(found - exact) <= step + 2.0**-8 * np.abs(weights[1]).max() * np.abs(middle).max()).all()
+    assert (np.abs(found - half(exact)) <= 1e-7).mean() > 0.9, "most are the nearest"
+
+
+@needs_engine
+def test_what_is_no_number_stays_so_in_bf16():
+    g = graph({"x": (4,)}, node("activation", "x", "y", kind="relu6"), node("add", "y x", "z"))
+    x = np.array([[np.nan, np.inf, -np.inf, 3.0]], dtype=np.float32)
+    found = Net(g, {}, threads=1, dtype="bf16")(x)
+    assert np.array_equal(found, Net(g, {}, threads=1)(x), equal_nan=True)
+    assert np.isnan(found[0, 0])
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("kind", "dtype", "message"),
+    [
+        ("tokens", "bf16", "bf16 is for images and features"),
+        ("images", "fp16", "there is no dtype of activations 'fp16'"),
+    ],
+)
+def test_a_dtype_that_cannot_be(kind, dtype, message):
+    with pytest.raises(LehrError, match=message):
+        net_of(kind, dtype=dtype)
+
+
+@needs_engine
 def test_two_networks_at_once():
     nets = {kind: net_of(kind, threads=2) for kind in KINDS}
     wanted = {kind: net_of(kind)(batch(kind, 5)) for kind in KINDS}
@@ -127,7 +192,7 @@ def test_a_batch_is_its_parts(kind):
     for cut in (1, 4, 16, 19):
         parts = np.concatenate([net(x[:cut]), net(x[cut:])])
         np.testing.assert_allclose(parts, whole, rtol=0, atol=2 * bound)
-        if net.samples(cut) == net.samples(20):
+        if cut >= MANY or net.ways(many=False) == net.ways(many=True):
             assert np.array_equal(parts[:cut], whole[:cut]), "the same lanes, the same bits"
 
 

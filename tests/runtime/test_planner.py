@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from lehr.runtime import planner
-from lehr.runtime.convolution import Tiling
+from lehr.runtime import planner, plans
 from lehr.runtime.graph import Graph, Node
+from lehr.runtime.lowering.convolution import Tiling
 from lehr.runtime.native import REASON, available
 from lehr.runtime.net import Net
+from lehr.runtime.plans import Choice, Plan
 from lehr.runtime.tensors import Stored
 
 pytestmark = pytest.mark.skipif(not available(), reason=REASON)
+
+
+@pytest.fixture(autouse=True)
+def _own_plans(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(planner, "SECONDS", 0.002)
 
 
 def net(density: float) -> Net:
@@ -24,8 +33,8 @@ def net(density: float) -> Net:
 
 
 def test_a_layer_with_few_weights_is_sparse_and_one_with_all_is_dense():
-    (few,) = planner.plan(net(0.02), 1)
-    (all_,) = planner.plan(net(1.0), 1)
+    (few,) = planner.plan(net(0.02), 1).choices
+    (all_,) = planner.plan(net(1.0), 1).choices
     assert (few.tiling.group, few.other) == (0, None), "a dense kernel was not worth a try"
     assert all_.tiling.group > 0
     assert all_.other > all_.seconds
@@ -38,22 +47,81 @@ def test_the_fastest_of_what_was_tried_is_used(monkeypatch):
     monkeypatch.setattr(planner, "candidates", lambda most: [Tiling(h, w, p, g) for h, w, p, g in times])
     order = iter(times.values())
     monkeypatch.setattr(planner, "_by_layer", lambda lowered, seconds: {"y": next(order)})
-    (choice,) = planner.plan(one, 1)
+    (choice,) = planner.plan(one, 1).choices
     assert (choice.tiling, choice.seconds, choice.other) == (Tiling(2, 8, 1), 1.0, 2.0)
-    assert one.tilings[1] == {"y": Tiling(2, 8, 1)}
+    assert one.plans[False].tilings == {"y": Tiling(2, 8, 1)}
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kernels", ["avx512", "avx2", "portable"])
-@pytest.mark.parametrize("samples", [1, 16])
-def test_every_candidate_gives_the_same_numbers(kernels, samples):
+@pytest.mark.parametrize("count", [1, 16])
+def test_every_candidate_gives_the_same_numbers(kernels, count, dtype):
     from lehr.runtime.native import native
 
     if not native().has_kernels(kernels):
         pytest.skip(f"this processor has no {kernels}")
     plain = net(0.3)
-    one = Net(plain.graph, plain.tensors, threads=2, kernels=kernels)
-    images = np.random.default_rng(1).normal(size=(samples, 32, 16, 16)).astype(np.float32)
+    one = Net(plain.graph, plain.tensors, threads=2, kernels=kernels, dtype=dtype)
+    images = np.random.default_rng(1).normal(size=(count, 32, 16, 16)).astype(np.float32)
     wanted = plain(images)
-    for tiling in planner.candidates(one.most):
-        one.use(samples, {"y": tiling})
-        assert np.abs(one(images) - wanted).max() <= 2e-6 * np.abs(wanted).max(), tiling
+    bound = {"fp32": 2e-6, "bf16": 1e-2}[dtype] * np.abs(wanted).max()
+    tried = planner.candidates(one.most)
+    assert {bool(tiling.group) for tiling in tried} == ({False, True} if one.most >= 3 else {False})
+    for patches in one.ways(count >= 16):
+        for tiling in tried:
+            one.use(count >= 16, Plan(patches, (Choice("y", tiling, 0.0, None, 0.3),)))
+            assert np.abs(one(images) - wanted).max() <= bound, (patches, tiling)
+
+
+def test_with_many_samples_the_fastest_number_of_patches_is_used(monkeypatch):
+    one = net(0.3)
+    monkeypatch.setattr(planner, "candidates", lambda most: [Tiling(2, 8, 1)])
+    monkeypatch.setattr(planner, "_seconds", lambda net, plan, many, count: {16: 3.0, 4: 1.0, 1: 2.0}[plan.patches])
+    assert planner.plan(one, 32).patches == 4
+    assert one.plans[True].patches == 4
+    assert one.plans[False].patches == 16, "a single image is not touched"
+
+
+def test_a_plan_is_measured_once(monkeypatch):
+    first = planner.plan(net(0.3), 1)
+    monkeypatch.setattr(planner, "_measured", lambda *_: pytest.fail("it was measured again"))
+    again = net(0.3)
+    assert planner.plan(again, 1) == first
+    assert again.plans[False] == first
+    with pytest.raises(pytest.fail.Exception):
+        planner.plan(net(0.5), 1)  # another density is another plan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told.update(patches=3), lambda told: told.update(alone="yes"), lambda told: told.pop("choices"),
+        lambda told: told["choices"][0].update(name="z"), lambda told: told["choices"][0].update(extra=1),
+        lambda told: told["choices"][0]["tiling"].update(height=3), lambda told: told["choices"][0].update(tiling=None),
+        lambda told: told["choices"][0]["tiling"].update(width=10**9), lambda told: told["choices"].append({}),
+    ],
+)  # fmt: skip
+def test_a_plan_that_was_tampered_with_is_measured_again(change):
+    planner.plan(net(0.3), 1)
+    (path,) = plans.folder().iterdir()
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+    found = planner.plan(net(0.3), 1)
+    assert json.loads(path.read_text())["choices"] != told.get("choices") or found.patches == 16
+    assert plans.recall(path.stem, frozenset({"y"}), (16,)) == found
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_a_plan_that_is_no_plan_is_measured_again(content):
+    planner.plan(net(0.3), 1)
+    (path,) = plans.folder().iterdir()
+    path.write_bytes(content)
+    assert planner.plan(net(0.3), 1).choices
+    assert len(list(plans.folder().iterdir())) == 1, "nothing is left beside it"
+
+
+def test_where_nothing_can_be_kept_nothing_is_lost(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "file"))
+    assert planner.plan(net(0.3), 1).choices

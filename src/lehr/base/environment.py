@@ -15,7 +15,7 @@ def environment() -> dict[str, str]:
     ['cores', 'lehr', 'numpy', 'processor', 'python', 'system', 'torch']
     """
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -25,7 +25,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name as the system has it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():

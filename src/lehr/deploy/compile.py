@@ -12,14 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, unknown
 from lehr.deploy.capture import Capture, Stage, capture
+from lehr.runtime.lowering.layout import LANES
 from lehr.runtime.native import MISSING, available
-from lehr.runtime.net import Net, settled
-from lehr.runtime.planner import Choice, plan
+from lehr.runtime.net import Net, has_tokens, settled
+from lehr.runtime.planner import plan
+from lehr.runtime.plans import Choice
 
 Array = Tensor | NDArray[Any]
-TOLERANCE = 1e-3  # relative, of the largest output; ordinary differences are below 1e-5
+# Relative, of the largest output; ordinary differences are below 1e-5 and 1e-2.
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def compile(
     *,
     threads: int | None = None,
     kernels: str | None = None,
+    dtype: str = "fp32",
     measure: bool = True,
 ) -> Compiled:
     """A fast version of a network for this machine's CPU: sparse kernels where they are measured to be faster.
@@ -128,7 +132,10 @@ def compile(
         example_inputs: an input with the batch that matters most, or a sequence of them.
         threads: of the engine; by default all cores.
         kernels: ``avx512``, ``avx2`` or ``portable``; by default the best that the processor runs.
-        measure: try ways to cut the work of each layer (a second or two) instead of guessing.
+        dtype: of activations: ``fp32``, or ``bf16``, which halves what has to be moved; weights and sums stay fp32, and so
+            do parts of the network that work on tokens.
+        measure: try ways to cut the work of each layer instead of guessing: some seconds the first time, kept in the user's
+            cache (``$LEHR_CACHE``) for the next.
 
     Where the engine lacks an operation torch does it, and `Compiled.report` names it; without the compiled part of lehr torch
     does everything.
@@ -144,11 +151,13 @@ def compile(
     if not available():
         return Compiled(own, Capture((), {}), batch, (), Report(f"none, {MISSING}", (), ("the whole network",)))
     settled(threads, kernels)  # raises for what was asked; what the network brings never does
+    if dtype not in LANES:
+        raise unknown("dtype of activations", dtype, LANES)
     found = Capture((), {})
     try:
         found = capture(own, inputs)
-        fast = _built(own, found, batch, threads, kernels, measure)
-        reason = _difference(fast, own, inputs)
+        fast = _built(own, found, batch, threads, kernels, dtype, measure)
+        reason = _difference(fast, own, inputs, TOLERANCE[dtype])
     except LehrError as error:
         reason = str(error)
     if not reason:
@@ -158,17 +167,22 @@ def compile(
 
 
 def _built(
-    model: nn.Module, found: Capture, batch: int, threads: int | None, kernels: str | None, measure: bool
-) -> Compiled:
-    nets = [
-        None if stage.graph is None else Net(stage.graph, found.tensors, threads=threads, kernels=kernels)
-        for stage in found.stages
-    ]
-    choices: list[Choice] = []
-    for net in nets:
-        if net is not None and measure:
-            choices += plan(net, net.samples(batch))
-    used = next((net.kernels for net in nets if net is not None), "none")
+    model: nn.Module, found: Capture, batch: int, threads: int | None, kernels: str | None, dtype: str,
+    measure: bool,
+) -> Compiled:  # fmt: skip
+    nets: list[Net | None] = []
+    for stage in found.stages:
+        own = "fp32" if stage.graph is None or has_tokens(stage.graph) else dtype
+        nets.append(
+            None
+            if stage.graph is None
+            else Net(stage.graph, found.tensors, threads=threads, kernels=kernels, dtype=own)
+        )
+    built = [net for net in nets if net is not None]
+    choices = [choice for net in built if measure for choice in plan(net, batch).choices]
+    used = (
+        ", ".join([*sorted({net.kernels for net in built}), *sorted({net.dtype for net in built} - {"fp32"})]) or "none"
+    )
     return Compiled(model, found, batch, nets, Report(used, tuple(choices), found.unknown))
 
 
@@ -179,13 +193,15 @@ def unlike(model: nn.Module, found: Capture, example_inputs: Sequence[Tensor] | 
         return (f"the graph cannot be checked: {MISSING}",)
     own = copy.deepcopy(model).cpu().float().eval()
     try:
-        reason = _difference(_built(own, found, len(inputs[0]), 1, None, False), own, inputs)
+        reason = _difference(_built(own, found, len(inputs[0]), 1, None, "fp32", False), own, inputs)
     except LehrError as error:
         reason = str(error)
     return (f"the whole network: {reason}",) if reason else ()
 
 
-def _difference(fast: Compiled, model: nn.Module, inputs: Sequence[Tensor]) -> str:
+def _difference(
+    fast: Compiled, model: nn.Module, inputs: Sequence[Tensor], tolerance: float = TOLERANCE["fp32"]
+) -> str:
     """What is wrong with the outputs for the example; nothing where they are those of the network."""
     with torch.inference_mode():
         wanted = model(*inputs)
@@ -195,7 +211,7 @@ def _difference(fast: Compiled, model: nn.Module, inputs: Sequence[Tensor]) -> s
         if a.shape != b.shape:
             return f"the engine gave shape {tuple(a.shape)} instead of {tuple(b.shape)}"
         largest = float(b.abs().max()) if b.numel() else 0.0
-        if not torch.allclose(a.float(), b.float(), rtol=TOLERANCE, atol=TOLERANCE * largest, equal_nan=True):
+        if not torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance * largest, equal_nan=True):
             return "the engine's output differs from torch's"
     return ""
 

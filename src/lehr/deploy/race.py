@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import time
@@ -15,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, unknown
-from lehr.deploy.compile import Compiled, Report, compile
+from lehr.deploy.compile import TOLERANCE, Compiled, Report, compile
 
 AGAINST = ("torch", "torch.compile", "onnxruntime", "openvino")
 EXTRAS = {"onnxruntime": "pip install 'lehr[onnx]'", "openvino": "pip install openvino"}
 PAUSE = 0.03  # seconds between engines: threads of one that look for work would take the cores of the next
-TOLERANCE = 1e-3  # relative, of the largest output
+HALF = torch.bfloat16
 
 Run = Callable[[], object]
 
@@ -58,6 +59,7 @@ def race(
     *,
     threads: int | None = None,
     seconds: float = 2.0,
+    dtype: str = "fp32",
 ) -> Race:
     """Time lehr against other engines, all with so many threads, in turns, each checked against torch.
 
@@ -67,6 +69,8 @@ def race(
         against: some of ``torch``, ``torch.compile``, ``onnxruntime``, ``openvino``.
         threads: of every engine; by default all cores.
         seconds: of measuring for each engine.
+        dtype: of the activations, ``fp32`` or ``bf16``; the others then run wholly in bf16, but for ONNX Runtime, which has none
+            on the CPU and stays in fp32.
 
     Raises:
         LehrError: an engine is not installed, or its outputs are not those of torch.
@@ -85,12 +89,12 @@ def race(
     model = model.eval()
     try:
         torch.set_num_threads(threads)
-        fast = compile(model, inputs, threads=threads)
+        fast = compile(model, inputs, threads=threads, dtype=dtype)
         with tempfile.TemporaryDirectory() as folder:
             runs = {"lehr": _lehr(fast, inputs)} | {
-                name: _engine(name, model, inputs, threads, Path(folder)) for name in against
+                name: _engine(name, model, inputs, threads, dtype, Path(folder)) for name in against
             }
-            _check(model, inputs, runs)
+            _check(model, inputs, runs, TOLERANCE[dtype])
             laps = _laps(runs, seconds)
     finally:
         torch.set_num_threads(before)
@@ -102,13 +106,15 @@ def _lehr(fast: Compiled, inputs: Tensor) -> Run:
     return lambda: fast(array)
 
 
-def _engine(name: str, model: nn.Module, inputs: Tensor, threads: int, folder: Path) -> Run:
+def _engine(name: str, model: nn.Module, inputs: Tensor, threads: int, dtype: str, folder: Path) -> Run:
     if name in ("torch", "torch.compile"):
-        ready = torch.compile(model) if name == "torch.compile" else model
+        own = model if dtype == "fp32" else copy.deepcopy(model).to(HALF)
+        ready = torch.compile(own) if name == "torch.compile" else own
+        given = inputs if dtype == "fp32" else inputs.to(HALF)
 
         def run() -> object:
             with torch.inference_mode():
-                return ready(inputs)
+                return ready(given).float()
 
         return run
     from lehr.deploy.export import export_onnx
@@ -122,25 +128,29 @@ def _engine(name: str, model: nn.Module, inputs: Tensor, threads: int, folder: P
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        given = {session.get_inputs()[0].name: array}
-        return lambda: session.run(None, given)
+        named = {session.get_inputs()[0].name: array}
+        return lambda: session.run(None, named)
     import openvino
 
     model_of = openvino.Core().read_model(path)
     model_of.reshape(list(array.shape))
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
+    hints = {
+        "INFERENCE_PRECISION_HINT": "f32" if dtype == "fp32" else "bf16",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
     request = openvino.Core().compile_model(model_of, "CPU", hints).create_infer_request()
     return lambda: request.infer([array])[0]
 
 
-def _check(model: nn.Module, inputs: Tensor, runs: dict[str, Run]) -> None:
+def _check(model: nn.Module, inputs: Tensor, runs: dict[str, Run], tolerance: float) -> None:
     """Raise where an engine does not compute what the network does."""
     with torch.inference_mode():
         wanted = model(inputs).numpy()
     for name, run in runs.items():
         found = run()
         found = np.asarray(found[0] if isinstance(found, (list, tuple)) else found)
-        if found.shape != wanted.shape or float(np.abs(found - wanted).max()) > TOLERANCE * float(np.abs(wanted).max()):
+        if found.shape != wanted.shape or float(np.abs(found - wanted).max()) > tolerance * float(np.abs(wanted).max()):
             raise LehrError(f"the outputs of {name} are not those of torch: leave it out of --against")
 
 

@@ -12,35 +12,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lehr.base.errors import LehrError, require
-from lehr.runtime.convolution import Tiling
+from lehr.base.errors import LehrError, require, unknown
 from lehr.runtime.file import read
 from lehr.runtime.graph import Graph, graph_of
-from lehr.runtime.layout import LANES
-from lehr.runtime.lower import Lowered, lower
+from lehr.runtime.lowering import Lowered, lower
+from lehr.runtime.lowering.convolution import Tiling
+from lehr.runtime.lowering.layout import LANES
+from lehr.runtime.lowering.steps import Machine
+from lehr.runtime.lowering.weights import Rows
 from lehr.runtime.native import native
-from lehr.runtime.steps import Machine
+from lehr.runtime.plans import Plan
 from lehr.runtime.tensors import Stored
 
-Floats = NDArray[np.float32]
+MANY = 16  # samples from which a batch is cut in the way of large batches
 
 
 class Net:
     """A network on the engine, for batches of any size.
 
-    The first call with a batch of one, and the first with sixteen or more, plan the network for it. Calls from several
-    threads are in order, and the same input gives the same bits whatever the number of threads.
+    The first call with few samples, and the first with many, build a program. Calls from several threads are in order, and
+    the same input gives the same bits whatever the number of threads.
+
+    Args:
+        graph: what is computed.
+        tensors: its weights by name.
+        threads: of the engine; by default all cores.
+        kernels: ``avx512``, ``avx2`` or ``portable``; by default the best that the processor runs.
+        dtype: of the activations in the arena: ``fp32``, or ``bf16`` for networks of images and features. Weights and sums
+            are fp32 in both.
+
+    Raises:
+        LehrError: there is no engine, or it cannot run the network like that.
     """
 
     def __init__(
-        self, graph: Graph, tensors: Mapping[str, Stored], *, threads: int | None = None, kernels: str | None = None
+        self,
+        graph: Graph,
+        tensors: Mapping[str, Stored],
+        *,
+        threads: int | None = None,
+        kernels: str | None = None,
+        dtype: str = "fp32",
     ) -> None:
-        self.graph, self.tensors = graph, tensors
+        self.graph, self.tensors, self.dtype = graph, tensors, dtype
+        if dtype not in LANES:
+            raise unknown("dtype of activations", dtype, LANES)
+        require(dtype == "fp32" or not has_tokens(graph), "bf16 is for images and features: leave tokens in fp32")
         self.threads, self.kernels = settled(threads, kernels)
-        self.most: int = native().most_pixels(self.kernels)
-        self.alone = {1: False, LANES: False}  # whether one block is left to one thread, by samples in a block
-        self.tilings: dict[int, dict[str, Tiling]] = {1: {}, LANES: {}}  # by samples in a block
-        self._programs: dict[int, tuple[Any, Lowered]] = {}
+        self.most: int = native().most_pixels(self.kernels, dtype == "bf16")
+        self.plans = {many: Plan(self.ways(many)[0]) for many in (False, True)}
+        self._programs: dict[bool, tuple[Any, Lowered]] = {}
         self._lock = Lock()
 
     def __call__(self, *inputs: NDArray[Any]) -> Any:
@@ -68,53 +89,66 @@ class Net:
             counts.add(len(array))
         require(len(counts) == 1, f"the inputs have batches of {sorted(counts)}: give one size")
         (count,) = counts
-        program, lowered = self.program(self.samples(count))
+        program, lowered = self.program(count >= MANY)
         outputs = [np.empty((count, *shape), dtype=np.float32) for shape in lowered.shapes]
         if count:
             program.run(arrays, outputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def samples(self, count: int) -> int:
-        """Samples that share the lanes for a batch of so many."""
-        tokens = any(len(shape) == 2 for _, shape in self.graph.inputs) or any(
-            node.op in ("tokens", "attention") for node in self.graph.nodes
-        )
-        plain = not tokens and (all(prod(shape[1:]) == 1 for _, shape in self.graph.inputs) or self._flat())
-        return LANES if (count >= LANES and not tokens) or plain else 1
+    def ways(self, many: bool) -> tuple[int, ...]:
+        """Into how many patches a sample may be cut, the usual number first; samples fill the rest of the lanes.
 
-    def _flat(self) -> bool:
-        """Whether images are flattened before anything else."""
-        inputs = {name for name, _ in self.graph.inputs}
-        return all(node.op == "flatten" for node in self.graph.nodes if inputs & set(node.inputs))
+        Tokens are lanes, and so are the samples of features; of images, patches of one, or of some where there are many.
+        """
+        lanes = LANES[self.dtype]
+        if has_tokens(self.graph):
+            return (lanes,)
+        if all(prod(shape[1:]) == 1 for _, shape in self.graph.inputs) or _flat(self.graph):
+            return (1,)
+        return (16, 4, 1) if many else (lanes,)
 
-    def program(self, samples: int) -> tuple[Any, Lowered]:
-        """The program for blocks of so many samples, built when it is first wanted."""
+    def program(self, many: bool) -> tuple[Any, Lowered]:
+        """The program for batches of 16 and more, or of fewer; built when it is first wanted."""
         with self._lock:
-            if samples not in self._programs:
-                self._programs[samples] = self.build(samples, self.tilings[samples])
-            return self._programs[samples]
+            if many not in self._programs:
+                self._programs[many] = self.build(self.plans[many])
+            return self._programs[many]
 
-    def use(self, samples: int, tilings: Mapping[str, Tiling], *, alone: bool = False) -> None:
+    def use(self, many: bool, plan: Plan) -> None:
         """Cut the work in another way from now on; outputs may change in their last bits."""
         with self._lock:
-            self.alone[samples] = alone
-            self.tilings[samples] = dict(tilings)
-            self._programs.pop(samples, None)
+            self.plans[many] = plan
+            self._programs.pop(many, None)
 
-    def build(self, samples: int, tilings: Mapping[str, Tiling]) -> tuple[Any, Lowered]:
-        """A program with these tilings."""
-        engine = native()
-        machine = Machine(samples, self.threads, self.most, self.kernels)
-        lowered = lower(self.graph, self.tensors, machine, tilings)
-        program = engine.Program(
-            max(1, lowered.lines), list(lowered.inputs), list(lowered.outputs), samples, self.threads, self.kernels
-        )
-        program.alone(self.alone[samples])
-        for place, floats in lowered.constants:
-            program.constant(place, floats)
+    def build(
+        self, plan: Plan, tilings: Mapping[str, Tiling] | None = None, known: dict[str, Rows] | None = None
+    ) -> tuple[Any, Lowered]:
+        """A program for a plan, or with other tilings; `known` as for `lower`."""
+        machine = Machine(plan.patches, LANES[self.dtype], self.threads, self.most)
+        lowered = lower(self.graph, self.tensors, machine, plan.tilings if tilings is None else tilings, known)
+        program = native().Program(
+            max(1, lowered.lines), list(lowered.inputs), list(lowered.outputs), machine.samples, self.threads,
+            self.kernels, self.dtype == "bf16",
+        )  # fmt: skip
+        program.alone(plan.alone)
+        for line, words in lowered.constants:
+            program.constant(line, words)
         for kind, told in lowered.operations:
             program.add(kind, told)
         return program, lowered
+
+
+def has_tokens(graph: Graph) -> bool:
+    """Whether any value is a sequence of tokens."""
+    return any(len(shape) == 2 for _, shape in graph.inputs) or any(
+        node.op in ("tokens", "attention") for node in graph.nodes
+    )
+
+
+def _flat(graph: Graph) -> bool:
+    """Whether images are flattened before anything else."""
+    inputs = {name for name, _ in graph.inputs}
+    return all(node.op == "flatten" for node in graph.nodes if inputs & set(node.inputs))
 
 
 def load(path: str | Path, *, threads: int | None = None) -> Net:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lehr.runtime.arena import PAGE, allot
+from lehr.runtime.lowering.arena import PAGE, allot
 
 
 def test_what_is_no_longer_needed_makes_room():

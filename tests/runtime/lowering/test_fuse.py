@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lehr.runtime.fuse import INTO, Fused, fuse
 from lehr.runtime.graph import Graph, Node
+from lehr.runtime.lowering.fuse import INTO, Fused, fuse
 from tests.runtime.nets import conv, graph, node
 
 SHAPE = {"x": (2, 4, 4)}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lehr.runtime.graph import ACTIVATIONS
-from lehr.runtime.layout import Layout
-from lehr.runtime.steps import Halo, Machine, Operation, Place
-from lehr.runtime.weights import Rows
+from lehr.runtime.lowering.layout import Layout
+from lehr.runtime.lowering.steps import Halo, Machine, Operation, Place
+from lehr.runtime.lowering.weights import Rows
 
 CACHE = 24 * 1024  # bytes of a first-level cache that a tile's input may take
 DENSE = 0.35  # density from which the dense kernel is tried first; the planner measures

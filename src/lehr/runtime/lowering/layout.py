@@ -1,18 +1,22 @@
-"""Where the numbers of an activation lie: sixteen lanes of samples and patches, lines of them by channel, row and column.
+"""Where the numbers of an activation lie: lanes of samples and patches, lines of them by channel, row and column.
 
-A block of s samples, each cut into a grid of gy x gx patches, fills the lanes: ``s * gy * gx = 16``. A line holds the same
-pixel of every patch. Tokens are images of one row, features images of one pixel.
+A block of s samples, each cut into a grid of gy x gx patches, fills the lanes: ``s * gy * gx`` is 16 in fp32 and 32 in bf16, so
+that a line has 64 bytes. A line holds the same pixel of every patch. Tokens are images of one row, features images of one pixel.
+
+In bf16 lane l < 16 is the low half of the line's word l, and lane 16 + l its high half: one load gives two vectors of sixteen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LANES = 16
+WORDS = 16  # of 32 bits in a line
+LANES = {"fp32": WORDS, "bf16": 2 * WORDS}
 Table = NDArray[np.int32]
 
 
@@ -38,6 +42,11 @@ class Layout:
     grid: tuple[int, int]
     patch: tuple[int, int]
     halo: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a line."""
+        return self.samples * self.grid[0] * self.grid[1]
 
     @property
     def row(self) -> int:
@@ -70,37 +79,37 @@ class Layout:
 
     @cached_property
     def places(self) -> Table:
-        """The float of each pixel in its channel: (samples, height, width)."""
+        """Where each pixel lies among the numbers of its channel: (samples, height, width)."""
         sample, row, column = np.ogrid[: self.samples, : self.height, : self.width]
         (ph, pw), (gy, gx) = self.patch, self.grid
         lane = (sample * gy + row // ph) * gx + column // pw
         line = (row % ph + self.halo[0]) * self.row + column % pw + self.halo[1]
-        places: Table = (line * LANES + lane).astype(np.int32)
+        places: Table = (line * self.lanes + _element(lane, self.lanes)).astype(np.int32)
         return places
 
     @cached_property
     def _lanes(self) -> tuple[Table, Table, Table]:
-        lane: Table = np.arange(LANES, dtype=np.int32)
+        lane: Table = np.arange(self.lanes, dtype=np.int32)
         gy, gx = self.grid
         return lane // (gy * gx), lane // gx % gy, lane % gx
 
     def pixels(self) -> tuple[Table, Table, Table]:
-        """The sample, row and column that each lane of each line holds, (lines, 16); outside of the image too."""
+        """The sample, row and column that each lane of each line holds, (lines, lanes); outside of the image too."""
         sample, patch_row, patch_column = self._lanes
         line: Table = np.arange(self.lines, dtype=np.int32)
         y = line // self.row - self.halo[0]
         x = line % self.row - self.halo[1]
         return (
-            np.broadcast_to(sample, (self.lines, LANES)),
+            np.broadcast_to(sample, (self.lines, self.lanes)),
             y[:, None] + patch_row * self.patch[0],
             x[:, None] + patch_column * self.patch[1],
         )
 
     def border(self) -> tuple[Table, Table]:
-        """The lines that are filled before a neighbour is read: their numbers, and where each lane has its number from.
+        """The lines that are filled before a neighbour is read: which, and where each of their numbers comes from.
 
         Returns:
-            lines (n,), and for each lane the float in the channel, or -1 outside of the image, (n, 16).
+            lines (n,), and for each place in the line that of the number in the channel, or -1 outside of the image, (n, lanes).
         """
         sample, y, x = self.pixels()
         inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
@@ -110,4 +119,11 @@ class Layout:
         row, column = line // self.row - self.halo[0], line % self.row - self.halo[1]
         own = (row >= 0) & (row < self.patch[0]) & (column >= 0) & (column < self.patch[1])
         chosen = ~own | ~inside.all(axis=1)
-        return line[chosen].astype(np.int32), table[chosen]
+        in_order = np.empty_like(table)
+        in_order[:, _element(np.arange(self.lanes), self.lanes)] = table
+        return line[chosen].astype(np.int32), in_order[chosen]
+
+
+def _element(lane: NDArray[Any], lanes: int) -> NDArray[Any]:
+    """Where a lane's number stands in its line."""
+    return lane if lanes == WORDS else 2 * (lane % WORDS) + lane // WORDS

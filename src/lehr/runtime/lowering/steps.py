@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lehr.runtime.layout import LANES, Layout
+from lehr.runtime.lowering.layout import Layout
 
 Halo = tuple[int, int, int, int]
 Operation = tuple[str, dict[str, Any]]
@@ -23,12 +23,17 @@ class Need:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a network is lowered for: samples in a block, threads, and the pixels that a kernel can have in a tile."""
+    """What a network is lowered for: patches of each sample, lanes of a line, threads, and pixels in a kernel's tile at most."""
 
-    samples: int
+    patches: int
+    lanes: int
     workers: int
     most: int
-    kernels: str
+
+    @property
+    def samples(self) -> int:
+        """Samples in a block: what fills the lanes."""
+        return self.lanes // self.patches
 
 
 @dataclass
@@ -44,9 +49,9 @@ class Place:
         return self.base + self.layout.first
 
     @property
-    def floats(self) -> int:
-        """The first float."""
-        return self.base * LANES
+    def start(self) -> int:
+        """Its first number, counted in numbers of the arena."""
+        return self.base * self.layout.lanes
 
 
 Emit = Callable[[Mapping[str, Place]], list[Operation]]

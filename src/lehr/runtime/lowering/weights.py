@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lehr.base.errors import LehrError
 from lehr.runtime.checked import ensure
-from lehr.runtime.fuse import Fused
+from lehr.runtime.lowering.fuse import Fused
 from lehr.runtime.tensors import Stored
 from lehr.runtime.values import FLOATS, to_float32
 
