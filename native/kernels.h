@@ -19,6 +19,7 @@ struct Kernels {
   void (*layer_norm)(const LayerNorm&, float* arena, int64_t worker, int64_t workers);
   void (*softmax)(const Softmax&, float* arena, int64_t worker, int64_t workers);
   void (*attention)(const Attention&, float* arena, int64_t worker, int64_t workers);
+  void (*draw)(const Draw&, int64_t from, int64_t to);
 };
 
 namespace portable { extern const Kernels fp32, bf16; }

@@ -1,10 +1,14 @@
 // lehr.runtime._native: programs are built from dictionaries of numbers and arrays, and run on arrays.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+
 #include "program.h"
+#include "threads.h"
 
 namespace nb = nanobind;
 using namespace lehr;
@@ -147,6 +151,32 @@ int64_t samples_in(const std::vector<A>& arrays, const std::vector<int64_t>& siz
   return count;
 }
 
+using Flags = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// See the Python side for what is drawn; arrays of one length.
+void draw(const std::vector<uint64_t>& key, const std::vector<uint64_t>& counter, uint64_t start, int64_t level,
+          std::optional<Flags> target, std::optional<Array<float>> probability, Floats values, Floats shadow, Floats factor,
+          nb::ndarray<uint8_t, nb::shape<1>, nb::device::cpu> done, int64_t workers) {
+  const size_t count = values.size();
+  if (key.size() != 2 || counter.size() != 3 || workers < 1 || workers > 1024) throw std::invalid_argument("a draw");
+  if (shadow.size() != count || factor.size() != count || (target && target->size() != count) ||
+      (probability && probability->size() != count) || !target == !probability)
+    throw std::invalid_argument("arrays of different lengths");
+  Draw d{{key[0], key[1]}, {counter[0], counter[1], counter[2]}, start, int64_t(count),
+         int32_t(level < 0 ? 0 : level > 65536 ? 65536 : level), target ? target->data() : nullptr,
+         probability ? probability->data() : nullptr, values.data(), shadow.data(), factor.data()};
+  nb::gil_scoped_release release;
+  constexpr int64_t PIECE = 1 << 15;
+  const Kernels* kernels = kernels_named(best_kernels(), false);
+  std::atomic<int64_t> next{0};
+  const std::function<void()> work = [&] {
+    for (int64_t from; (from = next.fetch_add(PIECE)) < d.count;) kernels->draw(d, from, from + PIECE < d.count ? from + PIECE : d.count);
+  };
+  threads().run(d.count <= 2 * PIECE ? 0 : workers - 1, work);
+  done.data()[0] = 1;
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -157,6 +187,8 @@ NB_MODULE(_native, m) {
     const Kernels* kernels = kernels_named(name.c_str(), half);
     return kernels ? kernels->most : 0;
   });
+  m.def("draw", &draw, nb::arg("key"), nb::arg("counter"), nb::arg("start"), nb::arg("level"), nb::arg("target").none(),
+        nb::arg("probability").none(), nb::arg("values"), nb::arg("shadow"), nb::arg("factor"), nb::arg("done"), nb::arg("workers"));
   nb::class_<Program>(m, "Program")
       .def("__init__",
            [](Program* self, int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples,

@@ -118,4 +118,14 @@ struct Softmax {
   int64_t in, out, channels, in_channel, out_channel, lines;
 };
 
+// One draw for a training pass of so many weights, the first being number `start` of the stream (key, counter).
+struct Draw {
+  uint64_t key[2], counter[3], start;
+  int64_t count;
+  int32_t level;             // of 65,536: the chance of weights outside of the target, where there are no probabilities
+  const uint8_t* target;     // those inside take part
+  const float* probability;  // of each weight; null where all have one of the two
+  float *values, *shadow, *factor;
+};
+
 }  // namespace lehr

@@ -250,7 +250,7 @@ def lies(draw) -> Any:
             continue
         match draw(st.sampled_from(["change", "change", "remove", "copy"])):
             case "change":
-                parent[last] = draw(JUNK)
+                parent[last] = copy.deepcopy(draw(JUNK))  # what is drawn is shared
             case "remove":
                 del parent[last]
             case "copy":

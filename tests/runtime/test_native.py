@@ -27,7 +27,9 @@ def test_where_it_was_not_the_remedy_is_told(monkeypatch):
 def test_a_program_that_reaches_beyond_its_arena_is_refused():
     import numpy as np
 
-    program = module.native().Program(lines=4, inputs=[4], outputs=[4], samples=1, workers=1, kernels="portable", half=False)
+    program = module.native().Program(
+        lines=4, inputs=[4], outputs=[4], samples=1, workers=1, kernels="portable", half=False
+    )
     told = {"in": 0, "out": 0, "channels": 1, "in_channel": 1, "out_channel": 1, "lines": 4}
     program.add("softmax", told)
     for wrong in ({"lines": 5}, {"in": -1}, {"in": 2**62}, {"channels": 2**40}, {"out_channel": -1, "channels": 2}):

@@ -55,13 +55,14 @@ class Stream:
         return replace(self, step=step, turn=turn)
 
     @property
-    def _address(self) -> tuple[philox.Key, philox.Counter]:
+    def address(self) -> tuple[philox.Key, philox.Counter]:
+        """The key and the counter that the generator knows it by."""
         low = self.purpose | self.rank << 8
         return philox.key(self.seed, self.name), (self.step, self.turn, low)
 
     def bits(self, start: int, count: int) -> np.ndarray:
         """Numbers `start` to `start + count`, as uint16."""
-        return philox.bits16(*self._address, start, count)
+        return philox.bits16(*self.address, start, count)
 
     def uniform(self, start: int, count: int) -> Tensor:
         """Float32 numbers in (0, 1), the middles of 65,536 equal intervals."""

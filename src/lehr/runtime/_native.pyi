@@ -7,6 +7,19 @@ from numpy.typing import NDArray
 def best_kernels() -> str: ...
 def has_kernels(name: str) -> bool: ...
 def most_pixels(name: str, half: bool) -> int: ...
+def draw(
+    key: Sequence[int],
+    counter: Sequence[int],
+    start: int,
+    level: int,
+    target: NDArray[np.uint8] | None,
+    probability: NDArray[np.float32] | None,
+    values: NDArray[np.float32],
+    shadow: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    done: NDArray[np.uint8],
+    workers: int,
+) -> None: ...
 
 class Program:
     def __init__(

@@ -27,6 +27,12 @@ class Chance:
         """Whether P is the mask itself, so that nothing needs to be drawn."""
         return isinstance(self.kept, float) and isinstance(self.rest, float) and (self.kept, self.rest) == (1.0, 0.0)
 
+    @property
+    def single(self) -> float | None:
+        """The one chance of all weights outside the target, where those inside always take part."""
+        inside = isinstance(self.kept, float) and self.kept == 1.0
+        return self.rest if inside and isinstance(self.rest, float) else None
+
     def probability(self, mask: Tensor) -> Tensor:
         """P as a float32 tensor of the mask's shape."""
         kept = torch.as_tensor(self.kept, dtype=torch.float32, device=mask.device)

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from lehr.base.draws import Purpose, Stream
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import Method
+from lehr.sparsify.sample import Sample
 from lehr.sparsify.slot import Slot
 
 Inactive = Literal["hold", "move"]
@@ -58,23 +59,18 @@ class Passes:
                 chance = SETTLED if wanted is State.JUDGED else method.chance(step, slot.part)
                 if chance.settled:
                     slot.draw(None, first=self.turn == 0)
+                elif method.realise == "mean":
+                    slot.draw(chance.probability(slot.target), first=self.turn == 0)
                 else:
-                    mean = method.realise == "mean"
-                    chosen = chance.probability(slot.target) if mean else self._sample(slot, chance, method, step)
-                    if slot.within is not None:
-                        chosen = chosen * slot.within
-                    slot.draw(chosen, first=self.turn == 0)
+                    slot.draw(self._sample(slot, chance, method, step), first=self.turn == 0)
             torch.clear_autocast_cache()  # or a second forward in an autocast region uses the first one's weights
         self.turn += 1
 
-    def _sample(self, slot: Slot, chance: Chance, method: Method, step: int) -> torch.Tensor:
+    def _sample(self, slot: Slot, chance: Chance, method: Method, step: int) -> Sample:
         turn = self.turn
         if method.redraw_every > 1:  # the same numbers for several steps; what they are compared with may fall
             step, turn = step - step % method.redraw_every, 0
-        stream = Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0)
-        if isinstance(chance.rest, float) and chance.kept == 1.0:
-            return slot.part.bernoulli(stream, chance.rest).to(slot.target.device).logical_or_(slot.target)
-        return slot.part.bernoulli(stream, chance.probability(slot.target))
+        return Sample(Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0), chance)
 
     def rest(self) -> None:
         """Bring the values at rest back; what the user changed on weights that take part stays."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lehr.masks.granules import Granules
 from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of
+from lehr.sparsify.sample import Sample
 
 
 class Slot:
@@ -40,7 +42,9 @@ class Slot:
         self.factor = self.inside
         self.takes_part = self.inside  # the factor as 0.0 and 1.0
         self.faded = False  # whether the factor is P and not a draw
-        self.drawn = False  # whether the values are those of a pass, and `shadow` has those at rest
+        # Whether the values are those of a pass, and `shadow` has those at rest: a byte that the compiled draw sets itself, as an
+        # interruption may come before the next line of Python.
+        self._there = np.zeros(1, dtype=np.uint8)
         self.active: Tensor | None = None  # who took part in any pass since the last optimizer step
         self.shadow: Tensor | None = None  # the values at rest, while drawn
         self._drawn: Tensor | None = None  # memory for the draws
@@ -58,6 +62,15 @@ class Slot:
     def local(self) -> Tensor:
         """The values that this process holds."""
         return local_tensor(self.parameter)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the values in place are those of a pass, and `shadow` has those at rest."""
+        return bool(self._there[0])
+
+    @drawn.setter
+    def drawn(self, value: bool) -> None:
+        self._there[0] = value
 
     def set_target(self, whole: Tensor) -> None:
         """Take up a target mask given for the whole parameter."""
@@ -134,11 +147,11 @@ class Slot:
             self.active = torch.maximum(self.active, self.takes_part)
 
     # -- values -------------------------------------------------------------------------------
-    def draw(self, chosen: Tensor | None, *, first: bool) -> None:
+    def draw(self, chosen: Sample | Tensor | None, *, first: bool) -> None:
         """Put the values at rest aside and leave in place those that take part.
 
-        `chosen` holds the bool draw, or float probabilities to fade by; None is the target. `first`
-        says whether this is the first pass since the last optimizer step.
+        `chosen` is what to draw, or float probabilities to fade by; None is the target. `first` says
+        whether this is the first pass since the last optimizer step.
         """
         self.watch()
         local = self.local
@@ -148,20 +161,30 @@ class Slot:
             self._begin_accumulation()
         if self.shadow is None or self.shadow.shape != local.shape:
             self.shadow = torch.empty_like(local)
-        self.shadow.copy_(local)
-        self.faded = chosen is not None and chosen.is_floating_point()
+        self.faded = isinstance(chosen, Tensor)
         if chosen is None:
             self.factor = self.inside
         else:
             # What an earlier pass of this step used is still needed as `active`.
             if self._drawn is None or self._drawn is self.active or self._drawn.shape != local.shape:
                 self._drawn = torch.empty_like(self.inside)
-            # copy_ of bytes is vectorised, of bools it is not.
-            self._drawn.copy_(chosen if self.faded else chosen.view(torch.uint8))
             self.factor = self._drawn
+        if not (isinstance(chosen, Sample) and self._sample(chosen, local)):
+            if isinstance(chosen, Sample):
+                chosen = chosen.chosen(self.part, self.target)
+            if chosen is not None:
+                chosen = chosen if self.within is None else chosen * self.within
+                # copy_ of bytes is vectorised, of bools it is not.
+                self.factor.copy_(chosen if self.faded else chosen.view(torch.uint8))
+            self.shadow.copy_(local)
+            self.drawn = True
+            local.mul_(self.factor)
         self.takes_part = (self.factor > 0).to(self.factor.dtype) if self.faded else self.factor
-        self.drawn = True
-        local.mul_(self.factor)
+
+    def _sample(self, chosen: Sample, local: Tensor) -> bool:
+        """Draw in one pass over the weights, where that can be done."""
+        assert self.shadow is not None
+        return self.within is None and chosen.draw(self.part, self.target, local, self.shadow, self.factor, self._there)
 
     def _begin_accumulation(self) -> None:
         """Remember what earlier passes of this step have left, or that it was zeroed meanwhile."""

@@ -1,10 +1,11 @@
-"""Batch-norm, residual additions and activations become a part of the operation before them."""
+"""Fewer operations that do the same: what follows an operation becomes a part of it, what only renames is left out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from lehr.runtime.graph import Graph, Node
@@ -32,6 +33,25 @@ class Fused:
     def inputs(self) -> tuple[str, ...]:
         """All values that it reads."""
         return self.node.inputs if self.residual is None else (*self.node.inputs, self.residual)
+
+
+def as_features(graph: Graph) -> Graph:
+    """The same network, with features for an image that is flattened before anything else is done with it.
+
+    >>> flat = Graph((("x", (1, 2, 2)),), ("y",), (Node("flatten", ("x",), "y"),))
+    >>> as_features(flat)
+    Graph(inputs=(('x', (4,)),), outputs=('x',), nodes=(), shapes=())
+    """
+    images = {name for name, shape in graph.inputs if len(shape) == 3 and name not in graph.outputs}
+    images -= {name for node in graph.nodes for name in node.inputs if node.op != "flatten"}
+    named = {node.output: node.inputs[0] for node in graph.nodes if node.inputs[0] in images}
+    nodes = [replace(node, inputs=tuple(named.get(n, n) for n in node.inputs)) for node in graph.nodes]
+    return replace(
+        graph,
+        inputs=tuple((name, (prod(shape),) if name in images else shape) for name, shape in graph.inputs),
+        outputs=tuple(named.get(name, name) for name in graph.outputs),
+        nodes=tuple(node for node in nodes if node.output not in named),
+    )
 
 
 def fuse(graph: Graph) -> list[Fused]:

@@ -13,7 +13,7 @@ from lehr.runtime.graph import Graph
 from lehr.runtime.lowering.arena import allot
 from lehr.runtime.lowering.convolution import Tiling
 from lehr.runtime.lowering.ends import enter, leave
-from lehr.runtime.lowering.fuse import fuse
+from lehr.runtime.lowering.fuse import as_features, fuse
 from lehr.runtime.lowering.layout import WORDS, Layout
 from lehr.runtime.lowering.operations import border
 from lehr.runtime.lowering.state import LARGEST, RULES, Lowering
@@ -68,6 +68,7 @@ def lower(
     Raises:
         LehrError: shapes and weights do not fit together.
     """
+    whole, graph = graph, as_features(graph)
     low = Lowering(tensors, machine, tilings or {}, known={} if known is None else known)
     for index, (name, shape) in enumerate(graph.inputs):
         enter(low, index, name, shape)
@@ -79,9 +80,9 @@ def lower(
     lines, places, scratch = _placed(low)
     operations, names = _operations(low, {**places, **scratch})
     shapes = tuple(_shape(low, name) for name in graph.outputs)
-    if graph.shapes:
-        ensure(tuple(map(prod, shapes)) == tuple(map(prod, graph.shapes)), "its outputs are of other sizes")
-        shapes = graph.shapes
+    if whole.shapes:
+        ensure(tuple(map(prod, shapes)) == tuple(map(prod, whole.shapes)), "its outputs are of other sizes")
+        shapes = whole.shapes
     return Lowered(
         lines, tuple(prod(shape) for _, shape in graph.inputs), tuple(map(prod, shapes)), shapes,
         tuple((places[name].base, _words(low, name)) for name in low.constants),
@@ -93,9 +94,11 @@ def _widen(low: Lowering) -> None:
     """Every activation gets the widest halo that is asked for."""
     for step in low.steps:
         for name, need in step.reads.items():
-            layout = low.values[name]
+            layout = low.values[low.whole(name)]
             halo = tuple(max(pair) for pair in zip(layout.halo, need.halo, strict=True))
-            low.values[name] = layout.with_halo((halo[0], halo[1], halo[2], halo[3]))
+            low.values[low.whole(name)] = layout.with_halo((halo[0], halo[1], halo[2], halo[3]))
+    for name in low.parts:
+        low.values[name] = low.values[name].with_halo(low.values[low.whole(name)].halo)
 
 
 def _placed(low: Lowering) -> tuple[int, dict[str, Place], dict[str, Place]]:
@@ -104,7 +107,7 @@ def _placed(low: Lowering) -> tuple[int, dict[str, Place], dict[str, Place]]:
     for place, step in enumerate(low.steps):
         if step.writes:
             lives.setdefault(step.writes, (place, place))
-        for name in step.reads:
+        for name in map(low.whole, step.reads):
             lives[name] = (lives[name][0], max(place, lives[name][1]))
     sizes = {name: layout.total for name, layout in low.values.items() if name in lives}
     for place, step in enumerate(low.steps):
@@ -114,6 +117,9 @@ def _placed(low: Lowering) -> tuple[int, dict[str, Place], dict[str, Place]]:
     ensure(sum(sizes.values()) < LARGEST, "its activations would need more than 4 GiB")
     base, lines = allot(sizes, lives)
     places = {name: Place(low.values[name], base[name]) for name in low.values if name in base}
+    for name, (whole, first) in low.parts.items():
+        if whole in places:
+            places[name] = Place(low.values[name], places[whole].base + first * low.values[name].lines)
     return lines, places, {name: Place(SCRATCH, line) for name, line in base.items() if name.endswith("#scratch")}
 
 

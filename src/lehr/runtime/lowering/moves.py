@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from lehr.runtime.checked import ensure
 from lehr.runtime.lowering.fuse import Fused
 from lehr.runtime.lowering.layout import Layout
-from lehr.runtime.lowering.operations import gather, same_pixels, table
+from lehr.runtime.lowering.operations import gather, table
 from lehr.runtime.lowering.pointwise import pointwise
 from lehr.runtime.lowering.state import LARGEST, Lowering, rule
 from lehr.runtime.lowering.steps import Need, Operation, Place, Step
@@ -76,17 +75,11 @@ def _prepend(low: Lowering, one: Fused) -> None:
 
 @rule("slice")
 def _slice(low: Lowering, one: Fused) -> None:
-    """Some of the channels."""
+    """Some of the channels, where they are."""
     name, first, count = one.inputs[0], one.node.attributes["first"], one.node.attributes["channels"]
     here = low.values[name]
     ensure(first >= 0 and 1 <= count <= here.channels - first, "channels that are not there")
-
-    def emit(places: Mapping[str, Place]) -> list[Operation]:
-        x, y = places[name], places[one.output]
-        return [gather(x, y, same_pixels(x.layout, y.layout), count, first=first)]
-
-    layout = replace(here, channels=count, halo=(0, 0, 0, 0))
-    low.made(one.output, layout, low.form[name], Step(one.output, "slice", {name: Need()}, one.output, emit))
+    low.part(one.output, name, first, count)
 
 
 def _remapped(

@@ -15,19 +15,15 @@ WITHIN, IN, OUT = 0, 1, 2  # from arena to arena, from an input array, to an out
 
 def gather(
     x: Place | None, y: Place | None, table: Table, channels: int, *, where: int = WITHIN, array: int = 0,
-    source_channel: int | None = None, target_channel: int | None = None, first: int = 0,
+    source_channel: int | None = None, target_channel: int | None = None,
 ) -> Operation:  # fmt: skip
-    """Numbers one by one: number i of a channel of `y` is number ``table[i]`` of that of `x`, or 0 where the table has -1.
-
-    Args:
-        first: the channel of `x` that becomes the first of `y`.
-    """
+    """Numbers one by one: number i of a channel of `y` is number ``table[i]`` of that of `x`, or 0 where the table has -1."""
     if source_channel is None:
         source_channel = 0 if x is None else x.layout.lines * x.layout.lanes
     if target_channel is None:
         target_channel = 0 if y is None else y.layout.lines * y.layout.lanes
     return "gather", {
-        "source": 0 if x is None else x.start + first * source_channel, "target": 0 if y is None else y.start,
+        "source": 0 if x is None else x.start, "target": 0 if y is None else y.start,
         "channels": channels, "source_channel": source_channel, "target_channel": target_channel, "where": where,
         "array": array, "table": table,
     }  # fmt: skip

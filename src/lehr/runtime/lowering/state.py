@@ -31,6 +31,7 @@ class Lowering:
         values: the layout of every value; `form` says what it is: image, tokens or features.
         steps: in order.
         constants: values that are the same for every input, (channels, pixels).
+        parts: values that are some channels of another: which, and from which channel on.
         known: the rows of layers that were read before, by output; a planner lowers a network many times.
     """
 
@@ -41,6 +42,7 @@ class Lowering:
     form: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     constants: dict[str, Floats] = field(default_factory=dict)
+    parts: dict[str, tuple[str, int]] = field(default_factory=dict)
     known: dict[str, Rows] = field(default_factory=dict)
 
     def rows(self, one: Fused) -> Rows:
@@ -64,6 +66,16 @@ class Lowering:
         """Remember a value and the step that makes it."""
         self.values[name], self.form[name] = layout, form
         self.steps.append(step)
+
+    def part(self, name: str, of: str, first: int, channels: int) -> None:
+        """A value that is some channels of another, where they are."""
+        whole, before = self.parts.get(of, (of, 0))
+        self.parts[name] = whole, before + first
+        self.values[name], self.form[name] = replace(self.values[of], channels=channels), self.form[of]
+
+    def whole(self, name: str) -> str:
+        """The value whose place in the arena it has."""
+        return self.parts.get(name, (name, 0))[0]
 
     def moved(self, name: str, to: Layout) -> str:
         """The activation in another layout of the same image, which is copied if need be."""
