@@ -139,8 +139,8 @@ def test_an_interruption_during_a_draw_loses_nothing():
     try:
         with pytest.warns(UserWarning, match="stopped at step 0"), lehr.attach(net, optimizer, method) as annealing:
             for delay in np.linspace(2e-5, 4e-3, 60):
-                signal.setitimer(signal.ITIMER_REAL, delay)
                 try:
+                    signal.setitimer(signal.ITIMER_REAL, delay)
                     net(torch.zeros(1, 1500))
                     time.sleep(0.005)
                 except KeyboardInterrupt:
