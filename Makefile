@@ -29,8 +29,10 @@ rooms: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -m "not long"
 
+# Kill storms and the like, then an hour of fuzzing with the compiled part under sanitizers; MINUTES=5 for less.
 test-long: $(STAMP)
 	$(BIN)/pytest -m long --timeout 3600
+	$(BIN)/python -m tests.fuzz.sanitized --minutes $(or $(MINUTES),60)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step_overhead.py

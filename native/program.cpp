@@ -44,6 +44,12 @@ int64_t reach(int64_t first, std::initializer_list<Times> steps, int64_t limit, 
   return int64_t(last);
 }
 
+// No two pixels of an output share a place: so no two threads write to one, and there are no more of them than lines.
+void distinct(int64_t channels, int64_t channel, int64_t height, int64_t row, int64_t width) {
+  require(height == 1 || row >= width, "rows of an output that overlap");
+  require(channels == 1 || channel >= (height - 1) * row + width, "channels of an output that overlap");
+}
+
 template <class T>
 std::pair<int64_t, int64_t> extremes(const std::vector<T>& values) {
   int64_t low = values.empty() ? 0 : values[0], high = low;
@@ -74,6 +80,7 @@ void check(const Convolution& c, int64_t lines, int64_t most) {
   reach(c.in + high, {{c.height, c.in_row}, {c.width, c.step}}, lines, "an input");
   reach(c.in, {{c.height, c.in_row}, {c.width, c.step}}, lines, "an input");
   reach(c.out, {{c.channels, c.out_channel}, {c.height, c.out_row}, {c.width, 1}}, lines, "an output");
+  distinct(c.channels, c.out_channel, c.height, c.out_row, c.width);
   if (c.residual >= 0)
     reach(c.residual, {{c.channels, c.residual_channel}, {c.height, c.residual_row}, {c.width, 1}},
           lines, "a residual");
@@ -85,12 +92,14 @@ void check(const Dense& d, int64_t lines, int64_t most) {
   require(d.tile_width >= 1 && d.tile_width <= 6 && d.splits >= 1 && d.activation >= 0 && d.step >= 1, "a dense layer");
   require(d.channels >= 1 && !d.taps.empty(), "a dense layer");
   const int64_t groups = (d.channels + d.group - 1) / d.group;
+  require(d.splits <= groups, "a dense layer");
   require(int64_t(d.bias.size()) == groups * d.group, "a bias");
   require(int64_t(d.weights.size()) == groups * d.group * int64_t(d.taps.size()), "weights");
   const auto [low, high] = extremes(d.taps);
   require(d.in + low >= 0, "an input");
   reach(d.in + high, {{d.height, d.in_row}, {d.width, d.step}}, lines, "an input");
   reach(d.out, {{d.channels, d.out_channel}, {d.height, d.out_row}, {d.width, 1}}, lines, "an output");
+  distinct(d.channels, d.out_channel, d.height, d.out_row, d.width);
   if (d.residual >= 0)
     reach(d.residual, {{d.channels, d.residual_channel}, {d.height, d.residual_row}, {d.width, 1}},
           lines, "a residual");
@@ -103,9 +112,10 @@ void check(const Gather& g, int64_t lines, int64_t lanes, int64_t samples, const
   const int64_t from = g.where == 1 ? samples * arrays[g.array] : lines * lanes;
   const int64_t to = g.where == 2 ? samples * arrays[g.array] : lines * lanes;
   const auto [low, high] = extremes(g.table);
-  require(low >= -1, "a table");
+  require(low >= -1 && g.source >= 0 && g.target >= 0, "a table");
   reach(g.source + (high < 0 ? 0 : high), {{g.channels, g.source_channel}}, from, "a source");
   reach(g.target + int64_t(g.table.size()) - 1, {{g.channels, g.target_channel}}, to, "a target");
+  distinct(g.channels, g.target_channel, 1, 0, g.table.size());
 }
 
 void check(const Transpose& t, int64_t lines, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
@@ -124,9 +134,10 @@ void check(const Halo& h, int64_t lines, int64_t lanes) {
   const auto [from, to] = extremes(h.sources);
   const auto [first, last] = extremes(h.kinds);
   const auto [lane, farthest] = extremes(h.moves);
-  require(low >= 0 && from >= 0 && first >= 0 && lane >= -1 && farthest < lanes, "a halo");
+  require(h.base >= 0 && low >= 0 && from >= 0 && first >= 0 && lane >= -1 && farthest < lanes, "a halo");
   require(last < int64_t(h.moves.size()) / lanes, "a halo");
   reach(h.base + std::max(high, to), {{h.channels, h.channel}}, lines, "a halo");
+  distinct(h.channels, h.channel, 1, 0, high + 1);
 }
 
 void check(const Pool& p, int64_t lines) {
@@ -136,15 +147,17 @@ void check(const Pool& p, int64_t lines) {
   reach(p.in + (high > 0 ? high : 0),
         {{p.channels, p.in_channel}, {p.height, p.in_row}, {p.width, p.step}}, lines, "an input");
   reach(p.out, {{p.channels, p.out_channel}, {p.height, p.out_row}, {p.width, 1}}, lines, "an output");
+  distinct(p.channels, p.out_channel, p.height, p.out_row, p.width);
 }
 
 void check(const Mean& m, int64_t lines, int64_t lanes) {
   require(!m.lines.empty() && int64_t(m.weights.size()) == int64_t(m.lines.size()) * lanes && int64_t(m.groups.size()) == lanes, "a mean");
   const auto [low, high] = extremes(m.lines);
   const auto [first, last] = extremes(m.groups);
-  require(low >= 0 && first >= 0 && last < lanes, "a mean");
+  require(m.in >= 0 && low >= 0 && first >= 0 && last < lanes, "a mean");
   reach(m.in + high, {{m.channels, m.in_channel}}, lines, "an input");
   reach(m.out, {{m.channels, m.out_channel}}, lines, "an output");
+  distinct(m.channels, m.out_channel, 1, 0, 1);
 }
 
 void check(const Pointwise& p, int64_t lines) {
@@ -152,6 +165,7 @@ void check(const Pointwise& p, int64_t lines) {
   require(p.shift.empty() || int64_t(p.shift.size()) == p.channels, "a shift");
   reach(p.in, {{p.channels, p.in_channel}, {p.height, p.in_row}, {p.width, 1}}, lines, "an input");
   reach(p.out, {{p.channels, p.out_channel}, {p.height, p.out_row}, {p.width, 1}}, lines, "an output");
+  distinct(p.channels, p.out_channel, p.height, p.out_row, p.width);
   if (p.other >= 0)
     reach(p.other, {{p.channels, p.other_channel}, {p.height, p.other_row}, {p.width, 1}}, lines,
           "an input");
@@ -161,11 +175,13 @@ void check(const LayerNorm& n, int64_t lines) {
   require(int64_t(n.weight.size()) == n.channels && int64_t(n.bias.size()) == n.channels, "a norm");
   reach(n.in, {{n.channels, n.in_channel}, {n.lines, 1}}, lines, "an input");
   reach(n.out, {{n.channels, n.out_channel}, {n.lines, 1}}, lines, "an output");
+  distinct(n.channels, n.out_channel, 1, 0, n.lines);
 }
 
 void check(const Softmax& s, int64_t lines) {
   reach(s.in, {{s.channels, s.in_channel}, {s.lines, 1}}, lines, "an input");
   reach(s.out, {{s.channels, s.out_channel}, {s.lines, 1}}, lines, "an output");
+  distinct(s.channels, s.out_channel, 1, 0, s.lines);
 }
 
 void check(const Attention& a, int64_t lines, int64_t workers) {
