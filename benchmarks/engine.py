@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--only", help="one network")
     parser.add_argument("--sparsity", default="0.9,0.95,0.98")
     parser.add_argument("--against", default="torch,torch.compile,onnxruntime,openvino")
-    parser.add_argument("--dtype", default="fp32", help="of activations: fp32 or bf16")
+    parser.add_argument("--dtype", default="fp32", help="fp32 or bf16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--out", type=Path)

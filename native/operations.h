@@ -13,6 +13,9 @@ struct Nonzero {
   float value;
 };
 
+// The same in half the bytes, where it can be: the value in bf16, in the high half, and the offset below it.
+typedef uint32_t Short;
+
 // Convolutions and products with a matrix. Activations are [channel][row][column] lines, with halos.
 //   out[k][y][x] = act(bias[k] + sum over nonzeros of value * in[offset + y * in_row + x * step] (+ residual[k][y][x]))
 struct Convolution {
@@ -25,6 +28,7 @@ struct Convolution {
   std::vector<int64_t> bounds;   // splits + 1: first output channel of each
   std::vector<int32_t> rows;     // parts * channels + 1: first nonzero of each part of each row
   std::vector<Nonzero> nonzeros;
+  std::vector<Short> shorts;     // instead of them
   std::vector<float> bias;
 };
 

@@ -216,6 +216,17 @@ void Program::constant(int64_t line, std::vector<float> words) {
   constants_.emplace_back(line, std::move(words));
 }
 
+// In bf16 weights are bf16 too; most lie within 65,536 lines of the tile's first input.
+static void shorten(Convolution& c) {
+  for (const Nonzero& n : c.nonzeros) {
+    uint32_t bits;
+    std::memcpy(&bits, &n.value, sizeof bits);
+    if (n.offset < 0 || n.offset > 0xffff || (bits & 0xffffu)) return c.shorts.clear();
+    c.shorts.push_back(bits | uint32_t(n.offset));
+  }
+  c.nonzeros = {};
+}
+
 void Program::add(Operation operation) {
   std::visit(
       [this](const auto& one) {
@@ -231,6 +242,7 @@ void Program::add(Operation operation) {
         else check(one, lines_);
       },
       operation);
+  if (auto* c = std::get_if<Convolution>(&operation); c && kernels_->lanes > WORDS) shorten(*c);
   operations_.push_back(std::move(operation));
 }
 

@@ -132,9 +132,9 @@ def half(x: np.ndarray) -> np.ndarray:
 @needs_engine
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("count", [1, 40])
-def test_bf16_is_what_is_between_layers_and_nothing_else(kernels, count):
-    """Inputs and activations are rounded, to the nearest; weights and sums are not."""
-    weights = [to_float32(t.dense(), "F32").astype(np.float64) for t in (FEATURE_TENSORS["w1"], FEATURE_TENSORS["w2"])]
+def test_in_bf16_weights_and_activations_are_rounded_and_nothing_else(kernels, count):
+    """To the nearest; sums and biases are not."""
+    weights = [half(FEATURE_TENSORS[name].dense()).astype(np.float64) for name in ("w1", "w2")]
     g = graph(
         {"x": (30,)}, node("linear", "x", "a", weight="w1"), node("activation", "a", "b", kind="relu"),
         node("linear", "b", "y", weight="w2"),
@@ -147,6 +147,21 @@ def test_bf16_is_what_is_between_layers_and_nothing_else(kernels, count):
     step = np.abs(exact) * 2.0**-8 + 1e-6  # a number between two of bf16 may fall to either, once the sums are fp32
     assert (np.abs(found - exact) <= step + 2.0**-8 * np.abs(weights[1]).max() * np.abs(middle).max()).all()
     assert (np.abs(found - half(exact)) <= 1e-7).mean() > 0.9, "most are the nearest"
+
+
+@needs_engine
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_in_bf16_an_input_further_than_two_bytes_can_tell(kernels):
+    """9 x 90 x 90 lines: offsets above 65,535 keep their four bytes."""
+    g = graph({"x": (9, 90, 90)}, conv("x", "y", "w", padding=[1, 1]))
+    tensors = stored(w=sparse(4, 9, 3, 3))
+    x = np.random.default_rng(0).normal(size=(40, 9, 90, 90)).astype(np.float32)
+    wanted = Net(g, tensors, threads=2)(x)
+    net = Net(g, tensors, threads=2, kernels=kernels, dtype="bf16")
+    net.use(True, Plan(1))
+    ((_, told),) = [one for one in net.program(True)[1].operations if one[0] == "convolution"]
+    assert told["offsets"].max() > 65_535
+    assert np.abs(net(x) - wanted).max() < 1e-2 * np.abs(wanted).max()
 
 
 @needs_engine
@@ -163,7 +178,7 @@ def test_what_is_no_number_stays_so_in_bf16():
     ("kind", "dtype", "message"),
     [
         ("tokens", "bf16", "bf16 is for images and features"),
-        ("images", "fp16", "there is no dtype of activations 'fp16'"),
+        ("images", "fp16", "there is no dtype 'fp16'"),
     ],
 )
 def test_a_dtype_that_cannot_be(kind, dtype, message):

@@ -132,8 +132,8 @@ def compile(
         example_inputs: an input with the batch that matters most, or a sequence of them.
         threads: of the engine; by default all cores.
         kernels: ``avx512``, ``avx2`` or ``portable``; by default the best that the processor runs.
-        dtype: of activations: ``fp32``, or ``bf16``, which halves what has to be moved; weights and sums stay fp32, and so
-            do parts of the network that work on tokens.
+        dtype: of weights and activations: ``fp32``, or ``bf16``, which halves what has to be moved; sums stay fp32, and so do
+            parts of the network that work on tokens.
         measure: try ways to cut the work of each layer instead of guessing: some seconds the first time, kept in the user's
             cache (``$LEHR_CACHE``) for the next.
 
@@ -152,7 +152,7 @@ def compile(
         return Compiled(own, Capture((), {}), batch, (), Report(f"none, {MISSING}", (), ("the whole network",)))
     settled(threads, kernels)  # raises for what was asked; what the network brings never does
     if dtype not in LANES:
-        raise unknown("dtype of activations", dtype, LANES)
+        raise unknown("dtype", dtype, LANES)
     found = Capture((), {})
     try:
         found = capture(own, inputs)

@@ -69,7 +69,7 @@ def race(
         against: some of ``torch``, ``torch.compile``, ``onnxruntime``, ``openvino``.
         threads: of every engine; by default all cores.
         seconds: of measuring for each engine.
-        dtype: of the activations, ``fp32`` or ``bf16``; the others then run wholly in bf16, but for ONNX Runtime, which has none
+        dtype: ``fp32`` or ``bf16``, of every engine but ONNX Runtime, which has no bf16
             on the CPU and stays in fp32.
 
     Raises:

@@ -38,8 +38,8 @@ class Net:
         tensors: its weights by name.
         threads: of the engine; by default all cores.
         kernels: ``avx512``, ``avx2`` or ``portable``; by default the best that the processor runs.
-        dtype: of the activations in the arena: ``fp32``, or ``bf16`` for networks of images and features. Weights and sums
-            are fp32 in both.
+        dtype: of weights and activations: ``fp32``, or ``bf16`` for networks of images and features. Sums, biases and what is
+            returned are fp32 in both.
 
     Raises:
         LehrError: there is no engine, or it cannot run the network like that.
@@ -56,7 +56,7 @@ class Net:
     ) -> None:
         self.graph, self.tensors, self.dtype = graph, tensors, dtype
         if dtype not in LANES:
-            raise unknown("dtype of activations", dtype, LANES)
+            raise unknown("dtype", dtype, LANES)
         require(dtype == "fp32" or not has_tokens(graph), "bf16 is for images and features: leave tokens in fp32")
         self.threads, self.kernels = settled(threads, kernels)
         self.most: int = native().most_pixels(self.kernels, dtype == "bf16")

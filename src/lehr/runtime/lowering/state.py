@@ -10,11 +10,12 @@ import numpy as np
 from lehr.runtime.checked import ensure
 from lehr.runtime.lowering.convolution import Tiling
 from lehr.runtime.lowering.fuse import Fused
-from lehr.runtime.lowering.layout import Layout
+from lehr.runtime.lowering.layout import WORDS, Layout
 from lehr.runtime.lowering.operations import gather, same_pixels
 from lehr.runtime.lowering.steps import Machine, Need, Operation, Place, Step
 from lehr.runtime.lowering.weights import Floats, Rows, rows_of
 from lehr.runtime.tensors import Stored
+from lehr.runtime.values import rounded, to_float32
 
 LARGEST = 2**26  # lines of an arena: 4 GiB
 FORMS = ("features", "tokens", "image")
@@ -46,9 +47,12 @@ class Lowering:
     known: dict[str, Rows] = field(default_factory=dict)
 
     def rows(self, one: Fused) -> Rows:
-        """The weights of a layer."""
+        """The weights of a layer, in the numbers that the engine multiplies."""
         if one.output not in self.known:
-            self.known[one.output] = rows_of(one, self.tensors)
+            rows = rows_of(one, self.tensors)
+            if self.machine.lanes > WORDS:
+                rows = replace(rows, values=to_float32(rounded(rows.values, "F32", "BF16"), "BF16"))
+            self.known[one.output] = rows
         return self.known[one.output]
 
     def usual(self, channels: int, height: int, width: int) -> Layout:
