@@ -26,6 +26,7 @@ NETWORKS = {  # name: sizes, shape of an input, batches
     "vit_tiny": ({"num_classes": 10, "input_shape": (3, 32, 32)}, (3, 32, 32), (1,)),
     "vgg16": ({"num_classes": 10, "input_shape": (3, 32, 32)}, (3, 32, 32), (1,)),
     "wrn_16_8": ({"num_classes": 10}, (3, 32, 32), (1,)),
+    "resnet50": ({"num_classes": 1000, "input_shape": (3, 224, 224)}, (3, 224, 224), (1,)),
     "lenet_300_100": ({"num_classes": 10, "input_shape": (1, 28, 28)}, (1, 28, 28), (1, 256)),
     "linear_768_3072": ({}, (197, 768), (1,)),
 }

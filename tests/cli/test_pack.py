@@ -196,8 +196,12 @@ def test_bench_as_json(lehr, runs):
 
 def test_a_packed_file_is_timed_too(lehr, file):
     assert "lehr is faster" in lehr("bench", "--from", file, *NETWORK, "--seconds", "0.02")
+    alone = lehr("bench", file, "--batch", "3", "--seconds", "0.02", "--dtype", "bf16")
+    assert "batch 3" in alone
+    assert "bf16" in alone
 
 
 def test_what_bench_cannot_do_is_one_sentence(lehr, runs):
     assert "there is no engine 'tensorrt'" in lehr("bench", runs / "small", "--against", "tensorrt", code=2)
+    assert "there is no dtype 'fp8'" in lehr("bench", runs / "small", "--dtype", "fp8", code=2)
     assert "batch is 9999" in lehr("bench", runs / "small", "--batch", "9999", code=2)

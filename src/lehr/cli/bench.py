@@ -14,7 +14,7 @@ HOW = "How it is measured"
 
 
 def bench(
-    run: Annotated[str | None, typer.Argument(help="The folder of a run.")] = None,
+    run: Annotated[str | None, typer.Argument(help="The folder of a run, or a .lehr file.")] = None,
     weights: options.Weights = None,
     data: options.AnyData = None,
     model: options.AnyModel = None,
@@ -28,11 +28,14 @@ def bench(
         int | None, typer.Option(help="Of every engine (default: all cores).", rich_help_panel=HOW)
     ] = None,
     seconds: Annotated[float, typer.Option(help="Of measuring for each engine.", rich_help_panel=HOW)] = 2.0,
+    dtype: Annotated[
+        str, typer.Option(help="fp32, or bf16 for every engine that has it.", rich_help_panel=HOW)
+    ] = "fp32",
     as_json: options.Json = False,
 ) -> None:
     """Time a network on this machine, on lehr's engine and on others, in turns.
 
-    Example: `lehr bench runs/small --against torch,onnxruntime --batch 1`
+    Example: `lehr bench small.lehr --against torch,onnxruntime --batch 1`
     """
     arguments = dict(locals())
     from lehr.recipes.bench import BenchSettings

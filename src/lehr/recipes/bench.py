@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
 from lehr.base.draws import Purpose, Stream
 from lehr.base.environment import environment
 from lehr.base.errors import require
+from lehr.deploy.pack import load
 from lehr.deploy.race import AGAINST, race
 from lehr.recipes.network import JudgeSettings, open_network
+from lehr.runtime.file import read
+from lehr.runtime.graph import graph_of
 
 
 class BenchSettings(JudgeSettings):
@@ -21,10 +26,11 @@ class BenchSettings(JudgeSettings):
     batch: int = Field(default=1, ge=1)
     threads: int | None = Field(default=None, ge=1)
     seconds: float = Field(default=2.0, gt=0)
+    dtype: Literal["fp32", "bf16"] = "fp32"
 
 
 def bench(settings: BenchSettings) -> dict[str, Any]:
-    """Time a network on test inputs of its data set.
+    """Time a network on test inputs of its data set, or one out of a ``.lehr`` file alone on random inputs.
 
     Returns:
         ``engines``: name, ``milliseconds`` (median), ``low`` and ``high`` (quartiles) for a batch; ``ratio`` of the fastest of the
@@ -35,13 +41,10 @@ def bench(settings: BenchSettings) -> dict[str, Any]:
     """
     for name in settings.against:
         require(name in AGAINST, f"there is no engine {name!r} to compare with: choose from {', '.join(AGAINST)}")
-    network = open_network(settings)
-    data = network.data
-    count = min(settings.batch, len(data.test))
-    require(count == settings.batch, f"batch is {settings.batch} and {data.name} has {count} test examples: give fewer")
-    order = torch.from_numpy(Stream(0, "bench", Purpose.SHUFFLE).bits(0, count).astype("int64")) % len(data.test)
-    inputs = data.prepare.judged(data.test.take(order).inputs)
-    found = race(network.model, inputs, settings.against, threads=settings.threads, seconds=settings.seconds)
+    model, inputs = _subject(settings)
+    found = race(
+        model, inputs, settings.against, threads=settings.threads, seconds=settings.seconds, dtype=settings.dtype
+    )
     return {
         "run": settings.run,
         "batch": found.batch,
@@ -65,3 +68,22 @@ def bench(settings: BenchSettings) -> dict[str, Any]:
         "torch": list(found.report.torch),
         "environment": environment(),
     }
+
+
+def _subject(settings: BenchSettings) -> tuple[nn.Module, Tensor]:
+    """The network, and a batch of inputs."""
+    path = Path(settings.run)
+    if path.suffix == ".lehr" and settings.data is None and settings.model is None:
+        model, _ = load(path)
+        graph = read(path).graph
+        require(graph is not None, f"{path} holds no graph, which tells the inputs: give --data and --model")
+        assert graph is not None
+        ((_, shape), *more) = graph_of(graph).inputs
+        require(not more, f"{path} takes several inputs: time it from Python, with lehr.deploy.race")
+        return model.eval(), torch.randn(settings.batch, *shape, generator=torch.Generator().manual_seed(0))
+    network = open_network(settings)
+    data = network.data
+    count = min(settings.batch, len(data.test))
+    require(count == settings.batch, f"batch is {settings.batch} and {data.name} has {count} test examples: give fewer")
+    order = torch.from_numpy(Stream(0, "bench", Purpose.SHUFFLE).bits(0, count).astype("int64")) % len(data.test)
+    return network.model, data.prepare.judged(data.test.take(order).inputs)
