@@ -43,8 +43,12 @@ def build() -> Path:
 
 def run(module: Path, *command: str) -> None:
     """Run a module of Python with the sanitized part in the place of the ordinary one."""
-    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
-    told = os.environ | OPTIONS | {"LD_PRELOAD": library.stdout.strip(), "LEHR_FUZZ_MODULE": str(module)}
+    # The sanitizer comes first, and needs the library that throws exceptions from the start.
+    libraries = [
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    told = os.environ | OPTIONS | {"LD_PRELOAD": " ".join(libraries), "LEHR_FUZZ_MODULE": str(module)}
     subprocess.run([sys.executable, "-m", "tests.fuzz.sanitized", "--inside", *command], env=told, cwd=ROOT, check=True)
 
 
