@@ -28,6 +28,14 @@ void require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
 
+// Numbers that are added and multiplied here: none of them can overflow.
+void counts(std::initializer_list<int64_t> numbers, const char* what) {
+  for (int64_t n : numbers) require(n >= 1 && n < int64_t(1) << 30, what);
+}
+void places(std::initializer_list<int64_t> numbers, const char* what) {
+  for (int64_t n : numbers) require(n >= 0 && n < LARGEST, what);
+}
+
 struct Times {
   int64_t count, stride;
 };
@@ -61,6 +69,8 @@ std::pair<int64_t, int64_t> extremes(const std::vector<T>& values) {
 }
 
 void check(const Convolution& c, int64_t lines, int64_t most) {
+  counts({c.channels, c.height, c.width, c.parts, c.splits, c.tile_width, c.step}, "a convolution");
+  places({c.in}, "an input");
   require(c.tile_height == 1 || c.tile_height == 2 || c.tile_height == 4, "a tile's height");
   const int64_t w = c.tile_width;
   require(w >= 1 && w * c.tile_height <= most && (w <= 8 || (c.tile_height == 1 && (w == 13 || w == 16))), "a tile's width");
@@ -87,6 +97,8 @@ void check(const Convolution& c, int64_t lines, int64_t most) {
 }
 
 void check(const Dense& d, int64_t lines, int64_t most) {
+  counts({d.channels, d.height, d.width, d.tile_width, d.splits, d.step}, "a dense layer");
+  places({d.in}, "an input");
   require(d.group == 4 || (d.group == 8 && most >= 8), "a group");
   require(d.tile_width == 1 || d.group * d.tile_width <= most + most / 2, "a tile's width");
   require(d.tile_width >= 1 && d.tile_width <= 6 && d.splits >= 1 && d.activation >= 0 && d.step >= 1, "a dense layer");
@@ -107,12 +119,13 @@ void check(const Dense& d, int64_t lines, int64_t most) {
 
 void check(const Gather& g, int64_t lines, int64_t lanes, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
   require(g.where >= 0 && g.where <= 2 && !g.table.empty(), "a gather");
+  places({g.source, g.target}, "a gather");
   const std::vector<int64_t>& arrays = g.where == 2 ? outputs : inputs;
   require(g.where == 0 || (g.array >= 0 && g.array < int64_t(arrays.size())), "an array");
   const int64_t from = g.where == 1 ? samples * arrays[g.array] : lines * lanes;
   const int64_t to = g.where == 2 ? samples * arrays[g.array] : lines * lanes;
   const auto [low, high] = extremes(g.table);
-  require(low >= -1 && g.source >= 0 && g.target >= 0, "a table");
+  require(low >= -1, "a table");
   reach(g.source + (high < 0 ? 0 : high), {{g.channels, g.source_channel}}, from, "a source");
   reach(g.target + int64_t(g.table.size()) - 1, {{g.channels, g.target_channel}}, to, "a target");
   distinct(g.channels, g.target_channel, 1, 0, g.table.size());
@@ -120,6 +133,7 @@ void check(const Gather& g, int64_t lines, int64_t lanes, int64_t samples, const
 
 void check(const Transpose& t, int64_t lines, int64_t samples, const std::vector<int64_t>& inputs, const std::vector<int64_t>& outputs) {
   const std::vector<int64_t>& arrays = t.out ? outputs : inputs;
+  counts({t.channels, t.channel}, "a transpose");
   require(t.array >= 0 && t.array < int64_t(arrays.size()) && t.channels >= 1 && t.channel >= 1, "a transpose");
   require(int64_t(t.rows.size()) == t.channel * WORDS, "rows");
   const auto [low, high] = extremes(t.rows);
@@ -134,13 +148,15 @@ void check(const Halo& h, int64_t lines, int64_t lanes) {
   const auto [from, to] = extremes(h.sources);
   const auto [first, last] = extremes(h.kinds);
   const auto [lane, farthest] = extremes(h.moves);
-  require(h.base >= 0 && low >= 0 && from >= 0 && first >= 0 && lane >= -1 && farthest < lanes, "a halo");
+  places({h.base}, "a halo");
+  require(low >= 0 && from >= 0 && first >= 0 && lane >= -1 && farthest < lanes, "a halo");
   require(last < int64_t(h.moves.size()) / lanes, "a halo");
   reach(h.base + std::max(high, to), {{h.channels, h.channel}}, lines, "a halo");
   distinct(h.channels, h.channel, 1, 0, high + 1);
 }
 
 void check(const Pool& p, int64_t lines) {
+  places({p.in}, "an input");
   require(!p.taps.empty() && p.step >= 1, "a pool");
   const auto [low, high] = extremes(p.taps);
   require(p.in + low >= 0, "an input");
@@ -154,7 +170,8 @@ void check(const Mean& m, int64_t lines, int64_t lanes) {
   require(!m.lines.empty() && int64_t(m.weights.size()) == int64_t(m.lines.size()) * lanes && int64_t(m.groups.size()) == lanes, "a mean");
   const auto [low, high] = extremes(m.lines);
   const auto [first, last] = extremes(m.groups);
-  require(m.in >= 0 && low >= 0 && first >= 0 && last < lanes, "a mean");
+  places({m.in}, "an input");
+  require(low >= 0 && first >= 0 && last < lanes, "a mean");
   reach(m.in + high, {{m.channels, m.in_channel}}, lines, "an input");
   reach(m.out, {{m.channels, m.out_channel}}, lines, "an output");
   distinct(m.channels, m.out_channel, 1, 0, 1);
@@ -185,6 +202,7 @@ void check(const Softmax& s, int64_t lines) {
 }
 
 void check(const Attention& a, int64_t lines, int64_t workers) {
+  counts({a.heads, a.width, a.channel}, "an attention");
   require(!a.places.empty() && a.heads >= 1 && a.width >= 1 && a.channel >= 1, "an attention");
   require(int64_t(a.order.size()) == a.channel * WORDS, "an order");
   const auto [low, high] = extremes(a.places);
