@@ -1,4 +1,4 @@
-"""Shared settings: two threads, hypothesis without a clock, the data folder."""
+"""Shared settings: two threads in all, hypothesis without a clock, the data folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # two workers share two cores
 hypothesis.settings.register_profile("lehr", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("lehr")
 
