@@ -14,7 +14,7 @@ from lehr.masks import Mask, select, target_parameters
 from lehr.masks.granules import check_granularity, n_of_m_sparsity
 from lehr.masks.heads import head_granularity
 from lehr.masks.targets import Modules
-from lehr.scores import scores
+from lehr.scores import DataScore, scores
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ def sensitivity(
     granularity = check_granularity(granularity)
     if score not in scores:
         raise unknown("score", score, scores)
+    if isinstance(scores[score], DataScore):
+        raise LehrError(
+            f"{score} looks at data, and here each layer is cut by its weights alone: use magnitude or random"
+        )
     own = n_of_m_sparsity(granularity)
     if own is not None and list(sparsities) != [own]:
         raise LehrError(f"{granularity} is {own:g} sparse by itself: ask for the sparsity {own:g} alone")

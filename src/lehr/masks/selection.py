@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from lehr.base.errors import LehrError, check_fraction, unknown
+from lehr.base.errors import LehrError, check_fraction, require, unknown
 from lehr.masks import budget
 from lehr.masks.choice import Cuts, best_n_of_m, fold_all, fold_groups, keep_best, spread_groups
 from lehr.masks.granules import check_granularity, granules, n_of_m_sparsity
 from lehr.masks.heads import head_granularity
 from lehr.masks.mask import Mask
 from lehr.masks.targets import Modules, target_parameters, whole_parameters
-from lehr.scores import Score, scores
+from lehr.scores import Batches, DataScore, Score, scores
 
 Scope = Literal["global", "layer"]
 Distribution = Literal["uniform", "erk"]
@@ -26,7 +27,7 @@ def select(
     model: nn.Module,
     sparsity: float | None = None,
     *,
-    score: str | Score | Mapping[str, Tensor] = "magnitude",
+    score: str | Score | DataScore | Mapping[str, Tensor] = "magnitude",
     scope: Scope = "global",
     distribution: Distribution = "uniform",
     granularity: str = "unstructured",
@@ -35,6 +36,8 @@ def select(
     exclude_modules: Modules = None,
     seed: int = 0,
     allow_empty_layers: bool = False,
+    data: Iterable[tuple[Tensor, Tensor]] | None = None,
+    rounds: int | None = None,
 ) -> Mask:
     """Choose the most important ``round((1 - sparsity) N)`` of N granules; the model is untouched.
 
@@ -46,8 +49,8 @@ def select(
             ``filter`` the last layer in the order of the modules is left out, whose outputs are as a rule
             the network's own; name layers with `target_modules` where they are not).
         sparsity: fraction in [0, 1) of the N granules to leave out; with N:M None, or ``1 - N/M``.
-        score: importance: a name (``magnitude``, ``random``), a function as in `lehr.scores`, or
-            ready tensors by parameter name.
+        score: importance: a name (``magnitude``, ``random``; with `data` ``snip``, ``grasp``, ``synflow``), a function
+            as in `lehr.scores`, or ready tensors by parameter name.
         scope: ``"global"`` ranks all weights together; ``"layer"`` ranks within each layer, which
             keeps the share that `distribution` gives it.
         distribution: with ``scope="layer"``: ``"uniform"`` or ``"erk"``.
@@ -58,9 +61,12 @@ def select(
         target_modules, exclude_modules: which modules, as in PEFT.
         seed: decides ties and the random score.
         allow_empty_layers: otherwise a layer left without a weight is refused by name.
+        data: a few batches of (inputs, targets), all of which are used, for scores that look at them.
+        rounds: in how many steps; after step k of n the fraction ``density^(k/n)`` is left, and what is out counts as zero for
+            the next. By default one, and 100 with ``synflow``; ``score="snip", rounds=100`` is iterative SNIP.
 
     Raises:
-        LehrError: sparsity out of range, unknown names, NaN weights or scores, an emptied layer, shapes
+        LehrError: a score without the data it needs; sparsity out of range, unknown names, NaN weights or scores, an emptied layer, shapes
             that do not divide into granules, or more granules asked for than `within` has.
 
     >>> net = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 2))
@@ -80,6 +86,20 @@ def select(
         )
     if n_of_m_sparsity(granularity) is not None and (scope, distribution) != ("global", "uniform"):
         raise LehrError(f"{granularity} leaves nothing to share out: leave scope and distribution out")
+    asked = scores[score] if isinstance(score, str) else score
+    batches = _batches(score, asked, data)
+    if rounds is None:
+        rounds = 1 if n_of_m_sparsity(granularity) is not None else getattr(asked, "rounds", 1)
+    require(type(rounds) is int and rounds >= 1, f"rounds is {rounds!r}: give a whole number from 1")
+    if rounds > 1:
+        if n_of_m_sparsity(granularity) is not None or isinstance(score, Mapping):
+            what = "ready scores do" if isinstance(score, Mapping) else f"{granularity} does"
+            raise LehrError(f"rounds is {rounds}, and what {what} not change from one to the next: leave it out")
+        told = {
+            "score": score, "scope": scope, "distribution": distribution, "granularity": granularity, "seed": seed,
+            "target_modules": target_modules, "exclude_modules": exclude_modules, "data": batches or None,
+        }  # fmt: skip
+        return _in_rounds(model, sparsity, rounds, within, allow_empty_layers, told)
     names = list(target_parameters(model, target_modules, exclude_modules))
     if granularity == "filter" and target_modules is None and len(names) > 1:
         names = [name for name in names if name != _last_layer(model)]
@@ -93,7 +113,7 @@ def select(
                 "the mask given as `within` covers none of the target layers: name them with target_modules"
             )
     weights = whole_parameters(model, names)
-    importance = _importance(model, weights, score, seed)
+    importance = _importance(model, weights, asked, seed, batches)
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     cuts = {name: granules(texts[name], name, shapes[name]) for name in names}
     scored = fold_groups(importance, cuts)
@@ -152,8 +172,49 @@ def _shapes_of_groups(cuts: Cuts, shapes: Mapping[str, tuple[int, ...]]) -> dict
     return result
 
 
+def _batches(name: object, score: object, data: Iterable[tuple[Tensor, Tensor]] | None) -> Batches:
+    """What a score is given to look at: nothing where it does not."""
+    if data is None:
+        if isinstance(score, DataScore):
+            called = name if isinstance(name, str) else "this score"
+            raise LehrError(f"{called} looks at data and there is none: give data=, a few batches of (inputs, targets)")
+        return ()
+    if isinstance(name, str) and not isinstance(score, DataScore):
+        raise LehrError(f"{name} does not look at data: leave it out")
+    batches = list(data)
+    for batch in batches:
+        pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
+        require(pair, f"data has a {type(batch).__name__} in it: give batches of (inputs, targets)")
+    require(bool(batches), "data is empty: give at least one batch of (inputs, targets)")
+    return batches
+
+
+def _in_rounds(
+    model: nn.Module, sparsity: float, rounds: int, within: Mask | None, allow_empty_layers: bool, told: dict[str, Any]
+) -> Mask:
+    """`select` again and again, on a copy in which what is out is zero."""
+    own = copy.deepcopy(model)
+    if within is not None:
+        within.apply_(own)
+    start = 1.0 if within is None else within.density
+    for k in range(1, rounds + 1):
+        last = k == rounds
+        density = start * ((1.0 - sparsity) / start) ** (k / rounds)
+        within = select(
+            own, sparsity if last else max(0.0, 1.0 - density), within=within, rounds=1,
+            allow_empty_layers=allow_empty_layers or not last, **told,
+        )  # fmt: skip
+        within.apply_(own)
+    assert within is not None
+    return within
+
+
 def _importance(
-    model: nn.Module, weights: Mapping[str, Tensor], score: str | Score | Mapping[str, Tensor], seed: int
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    score: Score | DataScore | Mapping[str, Tensor],
+    seed: int,
+    batches: Batches,
 ) -> dict[str, Tensor]:
     for name, weight in weights.items():
         if weight.isnan().any():
@@ -164,8 +225,8 @@ def _importance(
             raise LehrError(f"the scores lack {missing[0]}: give a tensor for every target layer")
         importance = {name: score[name].detach() for name in weights}
     else:
-        function = scores[score] if isinstance(score, str) else score
-        importance = function(model, weights, seed)
+        given: Any = {"batches": batches} if len(batches) else {}
+        importance = score(model, weights, seed, **given)
     for name, tensor in importance.items():
         if tensor.shape != weights[name].shape:
             raise LehrError(f"the score of {name} has shape {tuple(tensor.shape)}, not {tuple(weights[name].shape)}")

@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.base.draws import Purpose, Stream
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length
-from lehr.data import Batches
+from lehr.data import Batches, Dataset
 from lehr.masks import Mask, select
 from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
+from lehr.scores import DataScore, scores
 from lehr.sparsify.method import Method, methods
 from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
@@ -111,6 +113,19 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
     return factory(mask, **options)
 
 
+def score_data(settings: TuneSettings, data: Dataset) -> list[tuple[Tensor, Tensor]] | None:
+    """What a score looks at, if it does: one batch of training examples, as they are judged, 10 for each class or a batch of training.
+
+    Which examples: by the seed.
+    """
+    if not isinstance(scores[settings.score], DataScore):
+        return None
+    count = min(len(data.train), max(settings.batch_size, 10 * data.num_classes))
+    keys = Stream(settings.seed, "examples", Purpose.SCORE).bits(0, 2 * len(data.train)).view("<u4")
+    split = data.train.take(torch.from_numpy(keys.argsort(kind="stable")[:count]))
+    return [(data.prepare.judged(split.inputs), split.targets)]
+
+
 def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:
     """The length of the annealing phase in optimizer steps, checked to fit in the run."""
     steps = parse_length(settings.anneal, steps_per_epoch=per_epoch, total=total)
@@ -155,7 +170,8 @@ def tune(
                 f"sparsity is {settings.sparsity:g} and the run in {settings.parent} is {within.sparsity:.4g} sparse "
                 "already: ask for more, or start from the dense run"
             )
-        mask = select(model, settings.sparsity, seed=settings.seed, within=within, **options)
+        looked_at = score_data(settings, data)
+        mask = select(model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, **options)
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         method = build_method(settings, mask, steps, within)

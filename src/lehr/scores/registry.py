@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from lehr.base.registry import Registry
 
+Batches = Sequence[tuple[Tensor, Tensor]]
+
 
 class Score(Protocol):
     """A pure function from a network to the importance of each listed parameter's weights.
 
-    `parameters` are full, detached tensors by name; the result has the same names and shapes.
+    `parameters` are full, detached tensors by name; the result has the same names and shapes. One that looks at data takes
+    `batches` of (inputs, targets) too.
     """
 
     def __call__(self, model: nn.Module, parameters: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]: ...
 
 
-scores: Registry[Score] = Registry("score")
+@dataclass(frozen=True)
+class DataScore:
+    """A score that looks at batches.
+
+    Args:
+        function: called with the network, its parameters, the seed, and `batches`.
+        rounds: in how many steps a mask is chosen with it, unless told otherwise: density ``d^(k / rounds)`` after round k.
+    """
+
+    function: Any
+    rounds: int = 1
+
+    def __call__(
+        self, model: nn.Module, parameters: Mapping[str, Tensor], seed: int, batches: Batches
+    ) -> dict[str, Tensor]:
+        """The importance of each weight."""
+        found: dict[str, Tensor] = self.function(model, parameters, seed, batches=batches)
+        return found
+
+
+scores: Registry[Score | DataScore] = Registry("score")
 """Every score by name; a new one is one file that registers itself."""

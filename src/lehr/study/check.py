@@ -11,9 +11,8 @@ from lehr.data import Dataset
 from lehr.masks import Mask, select
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.train import fresh_model
-from lehr.recipes.tune import DENSE, SELECTION, annealing_steps, build_method
+from lehr.recipes.tune import DENSE, SELECTION, annealing_steps, build_method, score_data
 from lehr.runs import Settings, TuneSettings
-from lehr.scores import scores
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.loop import steps_per_epoch, total_steps
@@ -46,10 +45,12 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
     length = 0
     if isinstance(settings, TuneSettings) and settings.method != DENSE:
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
-        scores[settings.score]  # raises with the nearest name
+        data_of_score = score_data(settings, data)
+        options = {name: getattr(settings, name) for name in SELECTION}
         select(
-            model, settings.sparsity, allow_empty_layers=True, **{name: getattr(settings, name) for name in SELECTION}
-        )
+            model, settings.sparsity, allow_empty_layers=True, data=data_of_score,
+            rounds=None if data_of_score is None else 1, **options,
+        )  # fmt: skip
         length = build_method(settings, Mask({"weight": torch.tensor([True, False])}), steps).steps
     elif settings.schedule == "allr":
         raise LehrError("schedule is 'allr', which goes by what a cut takes away, and nothing is cut here: use 'llr'")

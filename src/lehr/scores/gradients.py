@@ -1,0 +1,71 @@
+"""Gradients of a network's loss in some of its weights, without a trace in the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lehr.base.errors import LehrError
+from lehr.scores.registry import Batches
+
+BatchNorm = Literal["batch", "running"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean over all predictions: outputs (N, classes) or (N, length, classes), targets (N,) or (N, length)."""
+    return F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1))
+
+
+@contextmanager
+def normalised_by(model: nn.Module, batch_norm: BatchNorm) -> Iterator[None]:
+    """The network in training mode, so that batch-norm uses the batch, or in evaluation mode; afterwards as it was."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.train(batch_norm == "batch")
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def losses(
+    model: nn.Module, weights: Mapping[str, Tensor], batches: Batches, loss: Loss, temperature: float = 1.0
+) -> Iterator[Tensor]:
+    """The mean loss of each batch as a function of `weights`, logits divided by the temperature.
+
+    Buffers, such as the running statistics of batch-norm, are copies.
+
+    Raises:
+        LehrError: there are no batches, or the network's outputs and the targets do not fit together.
+    """
+    if not len(batches):
+        raise LehrError("data is empty: give at least one batch of (inputs, targets)")
+    for inputs, targets in batches:
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        try:
+            outputs = functional_call(model, {**buffers, **weights}, (inputs,))
+            yield loss(outputs / temperature, targets)
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise LehrError(
+                f"the network cannot be judged on a batch of data ({reason}): give (inputs, targets)"
+            ) from None
+
+
+def leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that gradients are taken in."""
+    return {name: weight.detach().clone().requires_grad_() for name, weight in parameters.items()}
+
+
+def gradient(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
+    """``d loss / d weight`` by name, 0 for weights that the loss does not depend on."""
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    pairs = zip(weights.items(), found, strict=True)
+    return {name: torch.zeros_like(weight) if g is None else g for (name, weight), g in pairs}
