@@ -22,6 +22,9 @@ def train(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    init: Annotated[
+        str, typer.Option(help="How weights begin: default, or zero (ZerO).", rich_help_panel=options.DATA)
+    ] = "default",
     limit: options.Limit = None,
     image_size: options.ImageSize = None,
     augment: options.Augment = None,

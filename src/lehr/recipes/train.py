@@ -40,8 +40,10 @@ def train(
     settings = settings.settled(torch.get_num_threads())
     folder = RunFolder(out)
     data = load_data(settings)
-    model = fresh_model(settings.model, data, settings.seed)
+    model = models.initialise(fresh_model(settings.model, data, settings.seed), settings.init)
     if settings.parent is not None:
+        if settings.init != "default":
+            raise LehrError(f"init is {settings.init!r}, and the weights are those of {settings.parent}: leave one out")
         load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     check_batch_norm(settings.bn_batches, model, settings.model)
     batches = len(Batches(data, settings.batch_size, settings.seed))

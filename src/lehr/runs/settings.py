@@ -85,6 +85,8 @@ class Settings(BaseModel):
 class TrainSettings(Settings):
     """A dense network, trained from its initialisation."""
 
+    init: str = "default"  # how weights begin, see `lehr.models.initialise`
+
 
 class TuneSettings(Settings):
     """A subnetwork of a trained network, tuned by a method."""

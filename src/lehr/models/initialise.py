@@ -1,0 +1,84 @@
+"""Initialisations by name: what a network's weights are before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from scipy.linalg import hadamard
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from lehr.base.registry import Registry
+
+initialisations: Registry[Callable[[nn.Module], nn.Module]] = Registry("initialisation")
+"""Functions that set a network's weights in place, and give it back."""
+
+
+@initialisations.register("default")
+def default(model: nn.Module) -> nn.Module:
+    """What the network's own code has made."""
+    return model
+
+
+@initialisations.register("zero")
+def zero(model: nn.Module) -> nn.Module:
+    """ZerO: identities and Hadamard transforms, nothing random (Zhao et al. 2022, 2110.12661).
+
+    A weight of m outputs and n inputs becomes ``I_(m,n)`` where m <= n, else ``I_(m,p) H_p I_(p,n) / sqrt(p)`` with
+    ``p = 2^ceil(log2 m)`` and the Hadamard matrix H: partial identities. Convolutions have that at the centre of the kernel and 0
+    elsewhere (by group), biases are 0; norms and embeddings are left alone.
+
+    The factor is that of the authors' notebook, ``2^(-ceil(log2 m) / 2)``, with which the Hadamard transform keeps lengths; the
+    text of the paper can be read as larger by ``sqrt(2)``.
+
+    Seeds then differ in the order of the data alone. Most weights are exactly 0, which is not a mask: `lehr.select` and every method
+    treat them as weights like any other.
+
+    >>> layer = zero(nn.Linear(2, 4))
+    >>> (2 * layer.weight).int().tolist()
+    [[1, 1], [1, -1], [1, 1], [1, -1]]
+    """
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.copy_(matrix(*module.weight.shape))
+            elif isinstance(module, _ConvNd) and not module.transposed:
+                _convolution(module)
+            else:
+                continue
+            if module.bias is not None:
+                module.bias.zero_()
+    return model
+
+
+def matrix(outputs: int, inputs: int) -> Tensor:
+    """ZerO's matrix, (outputs, inputs).
+
+    >>> matrix(2, 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    if outputs <= inputs:
+        return torch.eye(outputs, inputs)
+    p = 1 << (outputs - 1).bit_length()
+    whole = torch.from_numpy(hadamard(p)).to(torch.float32) / p**0.5
+    result: Tensor = torch.eye(outputs, p) @ whole @ torch.eye(p, inputs)
+    return result
+
+
+def _convolution(module: _ConvNd) -> None:
+    weight: Tensor = module.weight
+    outputs, inputs = weight.shape[0] // module.groups, weight.shape[1]
+    weight.zero_()
+    for axis, size in enumerate(weight.shape[2:]):
+        weight = weight.narrow(2 + axis, (size - 1) // 2, 1)
+    weight.copy_(matrix(outputs, inputs).repeat(module.groups, 1).view_as(weight))
+
+
+def initialise(model: nn.Module, name: str) -> nn.Module:
+    """Set a network's weights in place by the initialisation of that name.
+
+    Raises:
+        LehrError: there is none of that name.
+    """
+    return initialisations[name](model)
