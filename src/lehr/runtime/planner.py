@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from lehr.runtime.plans import Choice, Plan, keep, key, recall
 
 DENSE = 0.08  # density from which a dense kernel is tried: it does at most twelve times the work, without offsets
 SMALL = 2e-4  # seconds below which waking a second thread may cost more than it gives
-SECONDS = 0.05  # of measuring each candidate
+SECONDS = 0.06  # of measuring each candidate, in all rounds
+ROUNDS = 3
 SHAPES = (
     (4, 4),
     (2, 8),
@@ -84,7 +86,7 @@ def _choices(net: Net, patches: int, known: dict[str, Rows]) -> tuple[Choice, ..
     empty = Plan(patches)
     _, lowered = net.build(empty, known=known)
     layers = [step for step in lowered.steps if "density" in step.note]
-    best: dict[str, dict[bool, tuple[float, Tiling]]] = {}
+    programs: list[tuple[Tiling, Any, Lowered]] = []
     for tiling in candidates(net.most):
         # Not for groups is a dense kernel, nor where it cannot win.
         tried = {
@@ -92,18 +94,19 @@ def _choices(net: Net, patches: int, known: dict[str, Rows]) -> tuple[Choice, ..
             for step in layers
             if not tiling.group or (step.note["groups"] == 1 and step.note["density"] >= DENSE)
         }
-        if not tried:
-            continue
-        program, lowered = net.build(empty, tried, known)
-        first = sum(program.times(1))
-        times = program.times(int(np.clip(SECONDS / max(first, 1e-6), 2, 50)))
-        for name, seconds in _by_layer(lowered, times).items():
-            if name not in tried:
-                continue
-            found = best.setdefault(name, {})
-            dense = tiling.group > 0
-            if dense not in found or seconds < found[dense][0]:
-                found[dense] = (seconds, tiling)
+        if tried:
+            programs.append((tiling, *net.build(empty, tried, known)))
+    best: dict[str, dict[bool, tuple[float, Tiling]]] = {}
+    # In turns: a machine that is slow for a while is slow for all of them.
+    for _ in range(ROUNDS):
+        for tiling, program, lowered in programs:
+            first = sum(program.times(1))
+            times = program.times(int(np.clip(SECONDS / ROUNDS / max(first, 1e-6), 1, 20)))
+            for name, seconds in _by_layer(lowered, times, tiling).items():
+                found = best.setdefault(name, {})
+                dense = tiling.group > 0
+                if dense not in found or seconds < found[dense][0]:
+                    found[dense] = (seconds, tiling)
     chosen = []
     for step in layers:
         found = best[step.name]
@@ -128,8 +131,8 @@ def _seconds(net: Net, plan: Plan, many: bool, count: int) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def _by_layer(lowered: Lowered, times: Sequence[float]) -> dict[str, float]:
-    """Seconds of each layer whose work can be cut."""
-    layers = {step.name for step in lowered.steps if "density" in step.note}
+def _by_layer(lowered: Lowered, times: Sequence[float], tiling: Tiling) -> dict[str, float]:
+    """Seconds of each layer that was cut like this."""
+    layers = {step.name for step in lowered.steps if step.note.get("tiling") == tiling}
     rows = zip(lowered.names, lowered.operations, times, strict=True)
     return {name: seconds for name, (kind, _), seconds in rows if name in layers and kind in ("convolution", "dense")}
