@@ -27,7 +27,7 @@ rooms: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP)
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" --numprocesses 2 --dist loadfile
 
 # Kill storms and the like, then an hour of fuzzing with the compiled part under sanitizers; MINUTES=5 for less.
 test-long: $(STAMP)
