@@ -1,10 +1,7 @@
 import errno
 import os
 
-import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from lehr import LehrError
 from lehr.base import files
@@ -41,20 +38,3 @@ def test_nan_and_damage_are_refused(tmp_path):
         files.read_json(tmp_path / "deep.json")
     with pytest.raises(LehrError, match="cannot read"):
         files.read_json(tmp_path / "none.json")
-
-
-def test_tensors_of_both_kinds_and_any_memory_format(tmp_path):
-    image = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    path = files.write_tensors(tmp_path / "t.safetensors", {"a": image, "b": np.arange(3)}, {"k": "v"})
-    loaded = load_file(path)
-    assert torch.equal(loaded["a"], image)
-    assert loaded["b"].tolist() == [0, 1, 2]
-
-
-def test_tied_tensors_are_saved_once_each(tmp_path):
-    one = torch.arange(6.0)
-    path = files.write_tensors(tmp_path / "t.safetensors", {"a": one, "b": one, "c": one[2:]}, {})
-    loaded = load_file(path)
-    assert torch.equal(loaded["a"], one)
-    assert torch.equal(loaded["b"], one)
-    assert torch.equal(loaded["c"], one[2:])

@@ -3,7 +3,7 @@
 import pytest
 
 from lehr import LehrError
-from lehr.base.files import read_yaml
+from lehr.base.yaml import read_yaml
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,10 @@ def test_a_packed_file_is_timed_too(lehr, file):
     assert "bf16" in alone
 
 
-def test_what_bench_cannot_do_is_one_sentence(lehr, runs):
+def test_what_bench_cannot_do_is_one_sentence(lehr, runs, tmp_path):
+    library.save(torch.nn.Linear(4, 2), tmp_path / "own.lehr", example_inputs=torch.zeros(1, 4))
+    told = lehr("bench", tmp_path / "own.lehr", code=2)
+    assert "own.lehr does not hold its architecture, or its inputs: give --data and --model" in told
     assert "there is no engine 'tensorrt'" in lehr("bench", runs / "small", "--against", "tensorrt", code=2)
     assert "there is no dtype 'fp8'" in lehr("bench", runs / "small", "--dtype", "fp8", code=2)
     assert "batch is 9999" in lehr("bench", runs / "small", "--batch", "9999", code=2)

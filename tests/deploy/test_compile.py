@@ -176,6 +176,15 @@ def test_what_a_shortcut_passes_on_is_not_rounded_with_the_weights(tmp_path):
     assert all((t.values == 1.0).all() for t in own)
 
 
+@pytest.mark.parametrize("last", [nn.LayerNorm(6), nn.Softmax(-1), nn.Sequential(nn.LayerNorm(6), nn.Softmax(-1))])
+def test_what_bf16_cannot_do_is_done_in_fp32(last):
+    model, x = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), last).requires_grad_(False), torch.randn(3, 9)
+    fast = lehr.compile(model, x, dtype="bf16")
+    assert close(fast(x), model(x))
+    assert not fast.report.torch
+    assert "bf16" not in fast.report.engine
+
+
 def test_the_report_tells_each_layer():
     text = str(lehr.compile(small(), torch.randn(1, 3, 32, 32), threads=1).report)
     assert text.startswith("engine: ")

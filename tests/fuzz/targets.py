@@ -25,7 +25,7 @@ from lehr.runtime.lowering.steps import Machine
 from lehr.runtime.native import native
 from lehr.runtime.net import Net, load
 from tests.fuzz.networks import GRAPHS, TENSORS
-from tests.runtime.forged import entries_of, file_of
+from tests.runtime.forged import entries_of, file_of, leaves
 
 FOLDER = Path(__file__).parent.parent / "runtime"
 NUMBERS = [
@@ -200,7 +200,7 @@ def _mutated(rng: random.Random, content: bytearray) -> bytearray:
 def _lied(rng: random.Random, value: Any) -> Any:
     """A JSON value in which some parts are others."""
     for _ in range(rng.choice([1, 1, 2, 3])):
-        places = _leaves(value)
+        places = leaves(value)
         if not places:
             return value
         *path, last = rng.choice(places)
@@ -223,14 +223,6 @@ def _lied(rng: random.Random, value: Any) -> Any:
             case _:
                 parent[last] = rng.choice([*NUMBERS, 0.5, -1e300, float("nan"), None, True, [], {}, [1, 1], "x"])
     return value
-
-
-def _leaves(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [place] if place else []
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        found += _leaves(child, (*place, key))
-    return found
 
 
 def _changed(rng: random.Random, told: dict[str, Any]) -> dict[str, Any]:

@@ -37,10 +37,9 @@ def test_the_matrix_is_the_algorithms(m, n):
 
 @pytest.mark.parametrize(("m", "n"), [(8, 3), (16, 16), (4, 9), (64, 64), (64, 5)])
 def test_it_keeps_lengths(m, n):
-    x = torch.randn(min(m, n) if m <= n else n)
-    x = torch.cat([x, torch.zeros(n - len(x))])
-    if m & (m - 1) == 0:
-        assert torch.allclose((matrix(m, n) @ x).norm(), x.norm(), rtol=1e-5)
+    x = torch.randn(n)
+    x[m:] = 0  # what a partial identity leaves out
+    assert torch.allclose((matrix(m, n) @ x).norm(), x.norm(), rtol=1e-5)
 
 
 def test_convolutions_have_it_at_the_centre_by_group():

@@ -53,3 +53,12 @@ def same(one: Stored, other: Stored) -> bool:
     told = [(t.name, t.dtype, t.shape, t.granularity, t.same, t.values.tobytes()) for t in (one, other)]
     places = [None if t.places is None else t.places.tolist() for t in (one, other)]
     return told[0] == told[1] and places[0] == places[1]
+
+
+def leaves(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The places of everything in a JSON value, lists and objects too."""
+    found = [place] if place else []
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        found += leaves(child, (*place, key))
+    return found

@@ -25,6 +25,7 @@ from lehr.runtime.lowering import lower
 from lehr.runtime.lowering.steps import Machine
 from lehr.runtime.native import available
 from lehr.runtime.net import Net
+from tests.runtime.forged import leaves
 from tests.runtime.nets import conv, graph, node, stored
 
 RNG = np.random.default_rng(0)
@@ -195,15 +196,6 @@ def told(value: Any) -> str | None:
     assert time.monotonic() - start < 20
     assert said is None or ("\n" not in said and len(said) > 20)
     return said
-
-
-def leaves(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The places of everything in a JSON value, lists and objects too."""
-    found = [place] if place else []
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        found += leaves(child, (*place, key))
-    return found
 
 
 NUMBERS = [

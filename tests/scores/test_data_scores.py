@@ -147,6 +147,22 @@ def test_synflow_is_conserved_through_a_chain():
         assert sums[0] == pytest.approx(float(positive(torch.ones(1, 2, 7, 7).double()).sum()), rel=1e-9)
 
 
+def test_synflow_takes_the_absolute_value_of_everything():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    with torch.no_grad():
+        model[1].running_mean.uniform_(0.1, 1)
+        for p in model.parameters():
+            p.abs_()
+    data = [(torch.zeros(1, 2, 6, 6), torch.zeros(1))]
+    wanted = synflow(model, weights_of(model), 0, data)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), model[1].running_mean]:
+            tensor.neg_()
+    found = synflow(model, weights_of(model), 0, data)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 def test_synflow_looks_at_no_number_of_the_data():
     model = network()
     first = synflow(model, weights_of(model), 0, batches())

@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-import yaml
-from safetensors.torch import save
-from torch import Tensor
 
 from lehr.base.errors import CannotWrite, LehrError
 
@@ -92,51 +86,6 @@ def read_json_text(text: str, source: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise LehrError(f"{source} is damaged: {error}") from None
-
-
-def read_yaml(path: Path, what: str) -> Any:
-    """Read YAML that is data only, or say in one sentence why not.
-
-    Args:
-        path: of the file.
-        what: it is, for the sentence: ``"study"``.
-    """
-    if not path.is_file():
-        raise LehrError(f"there is no {what} {path}: give the path of a YAML file")
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
-    except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise LehrError(f"{path} is not YAML ({reason}): correct it") from None
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """One that does not let a second value of a name replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        own = [key.value for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]
-        twice = next((name for name in own if own.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"{twice} is given twice")
-        result: dict[Any, Any] = super().construct_mapping(node, deep)
-        return result
-
-
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray | Tensor], metadata: Mapping[str, str]) -> Path:
-    """Write tensors by name as safetensors, beside and renamed.
-
-    >>> write_tensors(Path("/tmp/_doc.safetensors"), {"a": np.zeros(3)}, {"format": "doc"}).name
-    '_doc.safetensors'
-    """
-    arrays = {name: torch.from_numpy(t) if isinstance(t, np.ndarray) else t for name, t in tensors.items()}
-    seen: set[int] = set()
-    for name, tensor in arrays.items():
-        whole = tensor.detach().cpu().contiguous()
-        place = whole.untyped_storage().data_ptr()
-        arrays[name] = whole.clone() if place in seen else whole  # tied weights: the format wants one copy each
-        seen.add(place)
-    content = save(arrays, dict(metadata))
-    return write_bytes(path, content)
 
 
 def _discard(_: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lehr.base.cache import cache_folder
 from lehr.base.errors import LehrError, require
-from lehr.base.files import write_tensors
+from lehr.base.tensors import write_tensors
 from lehr.data.dataset import Dataset, Split, Windows, hold_out
 from lehr.data.images import Pixels, decode, own_mode, statistics
 from lehr.data.sources import Source, find, reading, sources, tables
@@ -245,7 +245,7 @@ def _tenth(train: Split, name: str) -> int:
 def _cached(key: str, where: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Decoded tensors, from our cache where they were decoded before."""
     stamp = hashlib.blake2b(where.encode(), digest_size=6).hexdigest()
-    cache = _cache_folder() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', key)[-60:]}-{stamp}.safetensors"
+    cache = cache_folder() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', key)[-60:]}-{stamp}.safetensors"
     if cache.is_file():
         try:
             return load_file(cache)
@@ -267,8 +267,3 @@ def _changed(where: str) -> int:
         stat = path.stat()
         lines.append(f"{path.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}")
     return int(hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest(), 16)
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("LEHR_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lehr" if "LEHR_CACHE" not in os.environ else Path(base)

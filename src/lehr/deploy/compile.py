@@ -16,7 +16,7 @@ from lehr.base.errors import LehrError, unknown
 from lehr.deploy.capture import Capture, Stage, capture
 from lehr.runtime.lowering.layout import LANES
 from lehr.runtime.native import MISSING, available
-from lehr.runtime.net import Net, has_tokens, settled
+from lehr.runtime.net import Net, halves, settled
 from lehr.runtime.planner import plan
 from lehr.runtime.plans import Choice
 
@@ -172,7 +172,7 @@ def _built(
 ) -> Compiled:  # fmt: skip
     nets: list[Net | None] = []
     for stage in found.stages:
-        own = "fp32" if stage.graph is None or has_tokens(stage.graph) else dtype
+        own = dtype if stage.graph is not None and halves(stage.graph) else "fp32"
         nets.append(
             None
             if stage.graph is None

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, require
-from lehr.base.files import write_beside, write_tensors
+from lehr.base.files import write_beside
+from lehr.base.tensors import write_tensors
 
 TOLERANCE = 1e-4  # of the largest output
 LARGEST = 1536 * 1024**2  # bytes: torch writes more weights than that into a second file, as protobuf ends at 2 GiB

@@ -136,7 +136,11 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
     Raises:
         LehrError: the file is damaged, or is of another network, or says not how its network is built.
     """
-    contents = read(path)
+    return opened(path, read(path), model)
+
+
+def opened(path: str | Path, contents: Contents, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:
+    """The same for a file that was read; the path is for what errors say."""
     told = contents.about.get("architecture")
     if model is None:
         if not isinstance(told, dict) or not isinstance(told.get("sizes"), dict):

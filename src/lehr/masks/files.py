@@ -10,7 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lehr.base.errors import LehrError
-from lehr.base.files import read_json_text, write_tensors
+from lehr.base.files import read_json_text
+from lehr.base.tensors import write_tensors
 from lehr.masks.mask import Mask
 
 FORMAT = "lehr-mask-1"

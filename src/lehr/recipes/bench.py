@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lehr.base.draws import Purpose, Stream
 from lehr.base.environment import environment
 from lehr.base.errors import require
-from lehr.deploy.pack import load
+from lehr.deploy.pack import opened
 from lehr.deploy.race import AGAINST, race
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.runtime.file import read
@@ -74,11 +74,12 @@ def _subject(settings: BenchSettings) -> tuple[nn.Module, Tensor]:
     """The network, and a batch of inputs."""
     path = Path(settings.run)
     if path.suffix == ".lehr" and settings.data is None and settings.model is None:
-        model, _ = load(path)
-        graph = read(path).graph
-        require(graph is not None, f"{path} holds no graph, which tells the inputs: give --data and --model")
-        assert graph is not None
-        ((_, shape), *more) = graph_of(graph).inputs
+        contents = read(path)
+        whole = contents.graph is not None and isinstance(contents.about.get("architecture"), dict)
+        require(whole, f"{path} does not hold its architecture, or its inputs: give --data and --model")
+        assert contents.graph is not None
+        model, _ = opened(path, contents)
+        ((_, shape), *more) = graph_of(contents.graph).inputs
         require(not more, f"{path} takes several inputs: time it from Python, with lehr.deploy.race")
         return model.eval(), torch.randn(settings.batch, *shape, generator=torch.Generator().manual_seed(0))
     network = open_network(settings)

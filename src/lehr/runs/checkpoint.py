@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lehr.base.errors import LehrError
-from lehr.base.files import read_json_text, write_tensors
+from lehr.base.files import read_json_text
+from lehr.base.tensors import write_tensors
 from lehr.runs.digest import digest_of
 
 FORMAT = "lehr-checkpoint-2"

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from lehr.base.errors import Busy, LehrError
-from lehr.base.files import cannot_write, read_json, write_json, write_tensors, write_text
+from lehr.base.files import cannot_write, read_json, write_json, write_text
+from lehr.base.tensors import write_tensors
 from lehr.runs.digest import weights_digest
 from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
 from lehr.runs.weights import read_weights

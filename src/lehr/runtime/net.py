@@ -57,7 +57,10 @@ class Net:
         self.graph, self.tensors, self.dtype = graph, tensors, dtype
         if dtype not in LANES:
             raise unknown("dtype", dtype, LANES)
-        require(dtype == "fp32" or not has_tokens(graph), "bf16 is for images and features: leave tokens in fp32")
+        require(
+            dtype == "fp32" or halves(graph),
+            "bf16 is for images and features without layer-norm and softmax: leave this in fp32",
+        )
         self.threads, self.kernels = settled(threads, kernels)
         self.most: int = native().most_pixels(self.kernels, dtype == "bf16")
         self.plans = {many: Plan(self.ways(many)[0]) for many in (False, True)}
@@ -143,6 +146,11 @@ def has_tokens(graph: Graph) -> bool:
     return any(len(shape) == 2 for _, shape in graph.inputs) or any(
         node.op in ("tokens", "attention") for node in graph.nodes
     )
+
+
+def halves(graph: Graph) -> bool:
+    """Whether the engine can run it in bf16: what works across the channels of a token or of features is fp32 only."""
+    return not has_tokens(graph) and all(node.op not in ("layer_norm", "softmax") for node in graph.nodes)
 
 
 def _flat(graph: Graph) -> bool:

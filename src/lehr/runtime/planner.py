@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lehr.runtime.lowering import Lowered
 from lehr.runtime.lowering.convolution import Tiling
+from lehr.runtime.lowering.steps import Step
 from lehr.runtime.lowering.weights import Rows
 from lehr.runtime.net import MANY, Net
 from lehr.runtime.plans import Choice, Plan, keep, key, recall
@@ -18,27 +19,14 @@ DENSE = 0.08  # density from which a dense kernel is tried: it does at most twel
 SMALL = 2e-4  # seconds below which waking a second thread may cost more than it gives
 SECONDS = 0.06  # of measuring each candidate, in all rounds
 ROUNDS = 3
+BYTES = 2**30  # of programs that are measured in turns: those of a large network are not all alive at once
 SHAPES = (
-    (4, 4),
-    (2, 8),
-    (1, 16),
-    (2, 4),
-    (4, 2),
-    (1, 8),
-    (1, 13),
-    (2, 7),
-    (1, 6),
-    (2, 3),
-    (1, 4),
-    (2, 2),
-    (1, 3),
-    (1, 2),
-    (1, 1),
-)
+    (4, 4), (2, 8), (1, 16), (2, 4), (4, 2), (1, 8), (1, 13), (2, 7), (1, 6), (2, 3), (1, 4), (2, 2), (1, 3), (1, 2), (1, 1),
+)  # fmt: skip
 
 
 def candidates(most: int) -> list[Tiling]:
-    """Ways to cut that are worth a try, for kernels with so many pixels in a tile: a tile has a third of them or more."""
+    """Ways to cut that are worth a try, for kernels with so many pixels in a tile: a tile has a quarter of them or more."""
     shapes = [(h, w) for h, w in SHAPES if max(1, most // 4) <= h * w <= most]
     sparse = [(h, w, 1) for h, w in shapes] + [(h, w, 0) for h, w in shapes if 2 * h * w >= most]
     dense = [
@@ -83,30 +71,21 @@ def _measured(net: Net, count: int, many: bool) -> Plan:
 
 def _choices(net: Net, patches: int, known: dict[str, Rows]) -> tuple[Choice, ...]:
     """The fastest tiling of each layer."""
-    empty = Plan(patches)
-    _, lowered = net.build(empty, known=known)
+    _, lowered = net.build(Plan(patches), known=known)
     layers = [step for step in lowered.steps if "density" in step.note]
-    programs: list[tuple[Tiling, Any, Lowered]] = []
-    for tiling in candidates(net.most):
-        # Not for groups is a dense kernel, nor where it cannot win.
-        tried = {
-            step.name: tiling
-            for step in layers
-            if not tiling.group or (step.note["groups"] == 1 and step.note["density"] >= DENSE)
-        }
-        if tried:
-            programs.append((tiling, *net.build(empty, tried, known)))
+    del lowered
     best: dict[str, dict[bool, tuple[float, Tiling]]] = {}
-    # In turns: a machine that is slow for a while is slow for all of them.
-    for _ in range(ROUNDS):
-        for tiling, program, lowered in programs:
-            first = sum(program.times(1))
-            times = program.times(int(np.clip(SECONDS / ROUNDS / max(first, 1e-6), 1, 20)))
-            for name, seconds in _by_layer(lowered, times, tiling).items():
-                found = best.setdefault(name, {})
-                dense = tiling.group > 0
-                if dense not in found or seconds < found[dense][0]:
-                    found[dense] = (seconds, tiling)
+    for group in _groups(net, patches, layers, known):
+        # In turns: a machine that is slow for a while is slow for all of them.
+        for _ in range(ROUNDS):
+            for tiling, program, rows in group:
+                first = sum(program.times(1))
+                times = program.times(int(np.clip(SECONDS / ROUNDS / max(first, 1e-6), 1, 20)))
+                for name, index in rows.items():
+                    found = best.setdefault(name, {})
+                    dense = tiling.group > 0
+                    if dense not in found or times[index] < found[dense][0]:
+                        found[dense] = (times[index], tiling)
     chosen = []
     for step in layers:
         found = best[step.name]
@@ -115,6 +94,31 @@ def _choices(net: Net, patches: int, known: dict[str, Rows]) -> tuple[Choice, ..
         other = found.get(not dense)
         chosen.append(Choice(step.name, tiling, seconds, None if other is None else other[0], step.note["density"]))
     return tuple(chosen)
+
+
+def _groups(
+    net: Net, patches: int, layers: Sequence[Step], known: dict[str, Rows]
+) -> Iterator[list[tuple[Tiling, Any, dict[str, int]]]]:
+    """Programs to be measured together, each with the layers that are cut in its way and the operation of each."""
+    group: list[tuple[Tiling, Any, dict[str, int]]] = []
+    size = 0
+    for tiling in candidates(net.most):
+        # Not for groups is a dense kernel, nor where it cannot win.
+        tried = {
+            step.name: tiling
+            for step in layers
+            if not tiling.group or (step.note["groups"] == 1 and step.note["density"] >= DENSE)
+        }
+        if not tried:
+            continue
+        program, lowered = net.build(Plan(patches), tried, known)
+        group.append((tiling, program, _of_layers(lowered, tiling)))
+        size += _bytes(lowered)
+        if size >= BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _seconds(net: Net, plan: Plan, many: bool, count: int) -> float:
@@ -131,8 +135,14 @@ def _seconds(net: Net, plan: Plan, many: bool, count: int) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def _by_layer(lowered: Lowered, times: Sequence[float], tiling: Tiling) -> dict[str, float]:
-    """Seconds of each layer that was cut like this."""
+def _of_layers(lowered: Lowered, tiling: Tiling) -> dict[str, int]:
+    """The operation of each layer that was cut like this."""
     layers = {step.name for step in lowered.steps if step.note.get("tiling") == tiling}
-    rows = zip(lowered.names, lowered.operations, times, strict=True)
-    return {name: seconds for name, (kind, _), seconds in rows if name in layers and kind in ("convolution", "dense")}
+    rows = enumerate(zip(lowered.names, lowered.operations, strict=True))
+    return {name: index for index, (name, (kind, _)) in rows if name in layers and kind in ("convolution", "dense")}
+
+
+def _bytes(lowered: Lowered) -> int:
+    """About what a program takes: its arena and the arrays of its operations."""
+    arrays = (told.nbytes for _, one in lowered.operations for told in one.values() if isinstance(told, np.ndarray))
+    return 64 * lowered.lines + sum(arrays)

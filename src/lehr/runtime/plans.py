@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,9 +11,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from lehr.base.cache import cache_folder
 from lehr.base.environment import processor
+from lehr.base.errors import CannotWrite
+from lehr.base.files import write_json
 from lehr.runtime.lowering.convolution import Tiling
 
 FORMAT = 1
@@ -71,9 +72,7 @@ def key(about: Mapping[str, Any]) -> str:
 
 def folder() -> Path:
     """Where plans are kept: ``$LEHR_CACHE/plans``, or ``lehr/plans`` in the user's cache; delete it to measure anew."""
-    own = os.environ.get("LEHR_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lehr"
-    return base / "plans"
+    return cache_folder() / "plans"
 
 
 def recall(name: str, layers: frozenset[str], patches: tuple[int, ...]) -> Plan | None:
@@ -95,12 +94,5 @@ def recall(name: str, layers: frozenset[str], patches: tuple[int, ...]) -> Plan 
 
 def keep(name: str, plan: Plan) -> None:
     """Write a plan beside the others; nothing is lost where that is not possible, but time."""
-    path = folder() / f"{name}.json"
-    beside = path.with_name(f".{name}.{uuid4().hex}")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(json.dumps(asdict(plan), indent=1), encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+    with suppress(CannotWrite):
+        write_json(folder() / f"{name}.json", asdict(plan))

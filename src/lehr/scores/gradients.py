@@ -64,6 +64,17 @@ def leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach().clone().requires_grad_() for name, weight in parameters.items()}
 
 
+def mean_gradient(
+    model: nn.Module, weights: Mapping[str, Tensor], batches: Batches, loss: Loss, temperature: float = 1.0
+) -> dict[str, Tensor]:
+    """The gradient of the mean loss over batches; arguments and errors as for `losses`."""
+    total = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in weights.items()}
+    for one in losses(model, weights, batches, loss, temperature):
+        for name, g in gradient(one, weights).items():
+            total[name] += g / len(batches)
+    return total
+
+
 def gradient(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
     """``d loss / d weight`` by name, 0 for weights that the loss does not depend on."""
     found = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph, allow_unused=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lehr.scores.gradients import BatchNorm, Loss, cross_entropy, gradient, leaves, losses, normalised_by
+from lehr.scores.gradients import BatchNorm, Loss, cross_entropy, gradient, leaves, losses, mean_gradient, normalised_by
 from lehr.scores.registry import Batches, DataScore, scores
 
 
@@ -41,10 +41,7 @@ def grasp(
     weights = leaves(parameters)
     with normalised_by(model, batch_norm), torch.enable_grad():
         # The gradient of all batches first: g'Hg of the whole is not the sum of those of its parts.
-        total = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
-        for one in losses(model, weights, batches, loss, temperature):
-            for name, g in gradient(one, weights).items():
-                total[name] += g / len(batches)
+        total = mean_gradient(model, weights, batches, loss, temperature)
         product = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
         for one in losses(model, weights, batches, loss, temperature):
             flow = sum((total[name] * g).sum() for name, g in gradient(one, weights, create_graph=True).items())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lehr.scores.gradients import BatchNorm, Loss, cross_entropy, gradient, leaves, losses, normalised_by
+from lehr.scores.gradients import BatchNorm, Loss, cross_entropy, leaves, mean_gradient, normalised_by
 from lehr.scores.registry import Batches, DataScore, scores
 
 
@@ -42,10 +42,7 @@ def snip(
     """
     weights = leaves(parameters)
     with normalised_by(model, batch_norm), torch.enable_grad():
-        total = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
-        for one in losses(model, weights, batches, loss):
-            for name, g in gradient(one, weights).items():
-                total[name] += g / len(batches)
+        total = mean_gradient(model, weights, batches, loss)
     return {name: (parameters[name] * total[name]).abs() for name in parameters}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.base.errors import LehrError
-from lehr.base.files import read_yaml
+from lehr.base.yaml import read_yaml
 from lehr.runs import validated
 from lehr.study.plan import Study
 

@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from lehr.base.errors import LehrError, unknown
-from lehr.base.files import read_json, read_yaml, write_json
+from lehr.base.files import read_json, write_json
+from lehr.base.yaml import read_yaml
 from lehr.data.sources import find
 from lehr.models.registry import known
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
