@@ -23,10 +23,13 @@ _HOMES = {
     "attach": "lehr.sparsify",
     "Attachment": "lehr.sparsify",
     "Method": "lehr.sparsify",
+    "AlternatingCompression": "lehr.sparsify",
     "OneShot": "lehr.sparsify",
     "Iterative": "lehr.sparsify",
     "Gradual": "lehr.sparsify",
     "RandomAnnealing": "lehr.sparsify",
+    "RigL": "lehr.sparsify",
+    "SparseEvolution": "lehr.sparsify",
     "StochasticThreshold": "lehr.sparsify",
     "TemperatureAnnealing": "lehr.sparsify",
 }
@@ -37,12 +40,15 @@ if TYPE_CHECKING:
     from lehr.deploy.pack import load, load_mask, load_state_dict, save
     from lehr.masks import Mask, select
     from lehr.sparsify import (
+        AlternatingCompression,
         Attachment,
         Gradual,
         Iterative,
         Method,
         OneShot,
         RandomAnnealing,
+        RigL,
+        SparseEvolution,
         StochasticThreshold,
         TemperatureAnnealing,
         attach,
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AlternatingCompression",
     "Attachment",
     "Gradual",
     "Iterative",
@@ -58,6 +65,8 @@ __all__ = [
     "Method",
     "OneShot",
     "RandomAnnealing",
+    "RigL",
+    "SparseEvolution",
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",

@@ -38,6 +38,11 @@ ROWS: dict[str, Callable[[Mask], lehr.Method]] = {
     ),
     "stochastic-threshold": lambda m: lehr.StochasticThreshold(m, steps=STEPS, tau=1.0, reselect_every=2),
     "stochastic-threshold, filters": lambda m: lehr.StochasticThreshold(m, steps=STEPS, scope="layer"),
+    "set": lambda m: lehr.SparseEvolution(m, steps=STEPS, reselect_every=2),
+    "rigl": lambda m: lehr.RigL(m, steps=STEPS, reselect_every=2, drop=0.5),
+    "ac-dc": lambda m: lehr.AlternatingCompression(m, steps=STEPS, cycles=2),
+    "ac-dc, filters": lambda m: lehr.AlternatingCompression(m, steps=STEPS, cycles=3),
+    "ac-dc, 1:2": lambda m: lehr.AlternatingCompression(m, steps=STEPS, cycles=1, scope="layer"),
     "temperature-annealing, 1:2, moving": lambda m: lehr.TemperatureAnnealing(m, steps=STEPS, target="moving"),
 }
 

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     SHUFFLE = 4  # the order of the data
     AUGMENT = 5  # crops and flips
     CORRUPT = 6  # corrupted copies of images
+    GROW = 7  # which weights sparse evolutionary training takes in
 
 
 @dataclass(frozen=True)

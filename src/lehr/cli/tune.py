@@ -18,7 +18,7 @@ Sparsity = Annotated[
 MethodName = Annotated[
     str,
     typer.Option(
-        help="one-shot, iterative, gradual, random-annealing, temperature-annealing, stochastic-threshold, or dense (the control).",
+        help="one-shot, iterative, gradual, random-annealing, temperature-annealing, stochastic-threshold, set, rigl, ac-dc, or dense (the control).",
         rich_help_panel=PANEL,
     ),
 ]
@@ -49,6 +49,12 @@ Inactive = Annotated[
 ReselectEvery = Annotated[
     int | None, typer.Option(help="Steps between re-selections (20 in the phase).", rich_help_panel=PANEL)
 ]
+
+Drop = Annotated[
+    float,
+    typer.Option(help="Share of the weights that the first change of set or rigl takes out.", rich_help_panel=PANEL),
+]
+Cycles = Annotated[int, typer.Option(help="How often ac-dc is dense.", rich_help_panel=PANEL)]
 
 
 def prune(
@@ -104,6 +110,8 @@ def tune(
     realise: Realise = "sample",
     inactive: Inactive = "hold",
     reselect_every: ReselectEvery = None,
+    drop: Drop = 0.3,
+    cycles: Cycles = 4,
     epochs: options.Epochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",

@@ -44,6 +44,8 @@ METHOD_SETTINGS = {
     "reselect_every": "reselect_every",
     "redraw_every": "redraw_every",
     "realise": "realise",
+    "drop": "drop",
+    "cycles": "cycles",
 }
 
 # What is chosen, and how it is tuned: the same for every method.

@@ -112,6 +112,10 @@ class TuneSettings(Settings):
     inactive: Literal["hold", "move"] = "hold"
     reselect_every: int | None = Field(default=None, ge=1)
     redraw_every: int = Field(default=1, ge=1)  # optimizer steps that share a draw
+    drop: float = Field(
+        default=0.3, gt=0, lt=1
+    )  # share of the weights that the first change of `set` or `rigl` takes out
+    cycles: int = Field(default=4, ge=1)  # how often `ac-dc` is dense
     restart: bool = False  # the learning-rate schedule begins anew when annealing ends
     probe: bool = False  # measure along the way, see `lehr.training.probe`
     distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss

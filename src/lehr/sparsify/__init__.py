@@ -3,22 +3,28 @@
 from lehr.sparsify.attach import Attachment, attach
 from lehr.sparsify.method import Method, methods
 from lehr.sparsify.methods import (
+    AlternatingCompression,
     Gradual,
     Iterative,
     OneShot,
     RandomAnnealing,
+    RigL,
+    SparseEvolution,
     StochasticThreshold,
     TemperatureAnnealing,
 )
 from lehr.sparsify.prune import prune
 
 __all__ = [
+    "AlternatingCompression",
     "Attachment",
     "Gradual",
     "Iterative",
     "Method",
     "OneShot",
     "RandomAnnealing",
+    "RigL",
+    "SparseEvolution",
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",

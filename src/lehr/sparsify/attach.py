@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lehr.base.errors import LehrError, require, unknown
@@ -174,7 +175,7 @@ class Attachment:
             raise LehrError("this network is attached already: leave the first `with lehr.attach(...)` before the next")
         if self.step == 0 and self.method.due(0):
             self._retarget()
-        if self.finished:
+        if self.finished or self.method.clears:
             self._cut()
         for slot in self.slots:
             slot.watch()
@@ -289,26 +290,40 @@ class Attachment:
             )
         self.passes.after_step()
         self.step += 1
-        if self.method.due(self.step):
+        due = self.method.due(self.step)
+        if due:
             self._retarget()
-        if self.step == self.method.steps:
+        if self.step == self.method.steps or (due and self.method.clears):
             self._cut()
-        elif self.finished:
+        elif self.finished or self.method.clears:
             for slot in self.slots:
                 for tensor in (slot.local, *state_tensors(self.optimizer, slot.parameter)):
                     slot.zero(tensor)
 
     # -- the target ---------------------------------------------------------------------------
     def _retarget(self) -> None:
-        self.method.retarget(self.step, whole_parameters(self.model, self.method.initial))
+        weights = whole_parameters(self.model, self.method.initial)
+        if self.step and self.method.wants_gradients(self.step - 1):
+            self.method.retarget(self.step, weights, self._gradients())
+        else:
+            self.method.retarget(self.step, weights)
         self._take_target()
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """Of the step just done, all weights, summed over the processes; 0 where there was none."""
+        found = {slot.name: slot.take_collected() for slot in self.slots}
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            for slot in self.slots:
+                if not is_sharded(slot.parameter):  # those of shards are of all processes already
+                    dist.all_reduce(found[slot.name])
+        return found
 
     def _take_target(self) -> None:
         for slot in self.slots:
             slot.set_target(self.method.target[slot.name])
 
     def _cut(self) -> None:
-        """Annealing is over: exact zeros outside the target, in weights and optimizer state."""
+        """Exact zeros outside the target, in weights and optimizer state: annealing is over, or the method clears."""
         with torch.no_grad():
             for slot in self.slots:
                 slot.cut()

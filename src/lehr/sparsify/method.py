@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from numbers import Integral
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -21,6 +22,7 @@ from lehr.sparsify.part import Part
 
 Target = Literal["fixed", "moving"]
 Realise = Literal["sample", "mean"]
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 RESELECTIONS = 20  # how often a target is re-selected over the phase, unless told otherwise
 
 
@@ -46,6 +48,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    clears: ClassVar[bool] = False  # whether weights outside the target are 0 all along; else they keep their values
 
     def __init__(
         self,
@@ -119,8 +122,14 @@ class Method(ABC):
         """Whether the target is chosen again once t steps are done; the last time is at the end of the phase."""
         return self.reselects and t <= self.steps and (t % self.reselect_every == 0 or t == self.steps)
 
-    def retarget(self, t: int, weights: Mapping[str, Tensor]) -> None:
+    def wants_gradients(self, t: int) -> bool:
+        """Whether the target that is chosen after step t goes by the gradients of that step."""
+        return False
+
+    def retarget(self, t: int, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] = NOTHING) -> None:
         """Choose `target` again by the magnitude of the current weights (full tensors by name).
+
+        `gradients` are those of all weights, also of those that take no part, where `wants_gradients` asked for them.
 
         Weights that are out keep their value and compete with it. A layer is never emptied: its
         best weight stays. With a fixed target whose density falls, the target stays inside.

@@ -99,6 +99,20 @@ def local_tensor(parameter: Tensor) -> Tensor:
     return local
 
 
+def whole_like(local: Tensor, parameter: Tensor) -> Tensor:
+    """The whole of which `local` is this process's piece, cut as the parameter is; all processes must ask together."""
+    if not is_sharded(parameter):
+        return local
+    from torch.distributed.tensor import DTensor
+
+    cut: Any = parameter
+    placed: Any = DTensor.from_local(
+        local, cut.device_mesh, cut.placements, run_check=False, shape=cut.shape, stride=cut.stride()
+    )
+    whole: Tensor = placed.full_tensor()
+    return whole
+
+
 def parameter_of(owner: nn.Module, attribute: str) -> nn.Parameter:
     """The parameter as the module holds it now (it may have been replaced)."""
     parameter = owner._parameters[attribute]

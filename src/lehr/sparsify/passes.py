@@ -55,7 +55,9 @@ class Passes:
         if not method.finished(step):
             # First, so that an interruption in the middle of the loop is undone like a whole draw.
             self.state = wanted
+            collecting = method.wants_gradients(step)
             for slot in self.slots:
+                slot.collecting = collecting
                 chance = SETTLED if wanted is State.JUDGED else method.chance(step, slot.part)
                 if chance.settled:
                     slot.draw(None, first=self.turn == 0)
@@ -124,6 +126,7 @@ class Passes:
                 slot.undraw(slot.active)
             slot.forget()
             slot.active = None
+            slot.collecting = False
         self.state = State.REST
         self.turn = 0
         self.used = False

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.masks.granules import Granules
-from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of
+from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of, whole_like
 from lehr.sparsify.sample import Sample
 
 
@@ -48,6 +48,8 @@ class Slot:
         self.active: Tensor | None = None  # who took part in any pass since the last optimizer step
         self.shadow: Tensor | None = None  # the values at rest, while drawn
         self._drawn: Tensor | None = None  # memory for the draws
+        self.collecting = False  # whether gradients of weights that take no part are wanted
+        self.collected: Tensor | None = None  # those of this step so far
         self._before: Tensor | None = None  # the gradient accumulated by earlier passes of the step
         self._hooked: nn.Parameter | None = None
         self._hook: Any = None
@@ -127,6 +129,7 @@ class Slot:
     # -- gradients ----------------------------------------------------------------------------
     def _mask_gradient(self, gradient: Tensor) -> Tensor:
         self._gradient_seen()
+        self._collect(gradient.detach())
         return gradient * self.factor
 
     def _mask_accumulated(self, parameter: Tensor) -> None:
@@ -134,10 +137,22 @@ class Slot:
         assert parameter.grad is not None
         gradient = local_tensor(parameter.grad)
         self._gradient_seen()
+        self._collect(gradient if self._before is None else gradient - self._before)
         if self._before is not None:
             torch.lerp(self._before, gradient, self.factor, out=gradient)
         else:
             gradient.mul_(self.factor)
+
+    def _collect(self, gradient: Tensor) -> None:
+        """Add up what the method wants to see, before it is masked."""
+        if self.collecting:
+            self.collected = gradient.clone() if self.collected is None else self.collected.add_(gradient)
+
+    def take_collected(self) -> Tensor:
+        """The gradient of the whole parameter that was collected, 0 where none was seen; what follows begins anew."""
+        found = torch.zeros_like(self.local) if self.collected is None else self.collected
+        self.collected = None
+        return whole_like(found, self.parameter)
 
     def _gradient_seen(self) -> None:
         self.on_gradient()

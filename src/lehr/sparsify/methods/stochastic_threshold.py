@@ -14,7 +14,7 @@ from lehr.masks import Mask
 from lehr.masks.choice import fold_groups
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
-from lehr.sparsify.method import Method, Realise, methods
+from lehr.sparsify.method import NOTHING, Method, Realise, methods
 from lehr.sparsify.part import Part
 
 
@@ -83,7 +83,7 @@ class StochasticThreshold(Method):
         start = 1.0 if self.within is None else self.within.density
         return self.initial.density + (start - self.initial.density) * cubic(self.progress(t))
 
-    def retarget(self, t: int, weights: Mapping[str, Tensor]) -> None:
+    def retarget(self, t: int, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] = NOTHING) -> None:
         super().retarget(t, weights)
         cuts = {name: self.target.granules(name) for name in self.target}
         scored = fold_groups({name: weights[name].detach().abs().float() for name in self.target}, cuts)
