@@ -22,6 +22,9 @@ _HOMES = {
     "prune": "lehr.sparsify",
     "attach": "lehr.sparsify",
     "Attachment": "lehr.sparsify",
+    "learn_mask": "lehr.sparsify",
+    "MaskLearning": "lehr.sparsify",
+    "Smoothing": "lehr.smoothing",
     "Method": "lehr.sparsify",
     "AlternatingCompression": "lehr.sparsify",
     "OneShot": "lehr.sparsify",
@@ -39,11 +42,13 @@ if TYPE_CHECKING:
     from lehr.deploy.compile import compile
     from lehr.deploy.pack import load, load_mask, load_state_dict, save
     from lehr.masks import Mask, select
+    from lehr.smoothing import Smoothing
     from lehr.sparsify import (
         AlternatingCompression,
         Attachment,
         Gradual,
         Iterative,
+        MaskLearning,
         Method,
         OneShot,
         RandomAnnealing,
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
         StochasticThreshold,
         TemperatureAnnealing,
         attach,
+        learn_mask,
         prune,
     )
 
@@ -62,15 +68,18 @@ __all__ = [
     "Iterative",
     "LehrError",
     "Mask",
+    "MaskLearning",
     "Method",
     "OneShot",
     "RandomAnnealing",
     "RigL",
+    "Smoothing",
     "SparseEvolution",
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
     "compile",
+    "learn_mask",
     "load",
     "load_mask",
     "load_state_dict",

@@ -17,6 +17,7 @@ from lehr.cli import (
     evaluate,
     export,
     pack,
+    pipeline,
     preview,
     run_recipe,
     sensitivity,
@@ -39,6 +40,7 @@ app.command()(train.train)
 app.command()(tune.prune)
 app.command()(tune.tune)
 app.command()(compare.compare)
+app.command()(pipeline.pipeline)
 app.command()(preview.preview)
 app.command()(sensitivity.sensitivity)
 app.command()(evaluate.evaluate)

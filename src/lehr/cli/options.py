@@ -47,7 +47,13 @@ Context = Annotated[int | None, _option(DATA, help="Characters that a language m
 Granularity = Annotated[
     str, _option(MASK, help="What is kept or dropped as one: unstructured, 2:4 (any N:M), block:4x1, filter or head.")
 ]
-Score = Annotated[str, _option(MASK, help="Importance of a weight: magnitude or random.")]
+Score = Annotated[
+    str,
+    _option(
+        MASK,
+        help="Importance of a weight: magnitude, random, snip, grasp, synflow, or learned-mask (of a run with one).",
+    ),
+]
 Scope = Annotated[str, _option(MASK, help="Rank over the whole network (global) or by layer.")]
 Distribution = Annotated[str, _option(MASK, help="With --scope layer: uniform or erk.")]
 TargetModules = Annotated[
@@ -91,6 +97,29 @@ Precision = Annotated[
     str | None, _option(TRAINING, help="auto, fp32 or bf16 (autocast); default: auto, or the parent's.")
 ]
 
+# -- a learned mask, and smoothing ------------------------------------------------------------
+LEARNING, SMOOTH = "Learned mask", "Smoothing"
+LearnMask = Annotated[
+    float | None, _option(LEARNING, help="Learn a mask with the weights: pressure to leave them out, such as 1.")
+]
+MaskPolarise = Annotated[float | None, _option(LEARNING, help="Pressure of the mask toward 0 and 1 (0).")]
+MaskWarmUp = Annotated[str | None, _option(LEARNING, help="For how long the mask rests: 0.25 of the run, 500it, 2ep.")]
+MaskRamp = Annotated[str | None, _option(LEARNING, help="For how long pressures grow after that.")]
+MaskFloor = Annotated[float | None, _option(LEARNING, help="Mean of a layer's mask that is held (0).")]
+MaskStraight = Annotated[
+    bool | None, _option(LEARNING, "--mask-straight-through", help="Run with m > 1/2 alone, gradients for all.")
+]
+MaskRate = Annotated[float | None, _option(LEARNING, "--mask-lr", help="Adam's rate for the mask (0.02).")]
+Smooth = Annotated[
+    str | None, _option(SMOOTH, help="Smooth for a while: any of labels, activations, skips, by commas.")
+]
+SmoothFor = Annotated[str | None, _option(SMOOTH, help="For how long: 0.5 of the run (the default), 500it, 2ep.")]
+LabelSmoothing = Annotated[float | None, _option(SMOOTH, help="Of labels at the start (0.1).")]
+Softness = Annotated[
+    float | None, _option(SMOOTH, help="Sharpness of x sigmoid(beta x) at the start (1); it ends as the ReLU.")
+]
+Skip = Annotated[float | None, _option(SMOOTH, help="Share of its input around a convolution at the start (0.1).")]
+
 # -- run --------------------------------------------------------------------------------------
 Seed = Annotated[int, _option(RUN, help="Of initialisation, data order and draws.")]
 Threads = Annotated[int, _option(RUN, help="Threads of one run; 0 is all cores. Same bits need the same number.")]
@@ -118,6 +147,15 @@ def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     """
     wanted = {name: arguments[name] for name in names if arguments.get(name) is not None}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in wanted.items()}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words separated by commas.
+
+    >>> words("zero, mask,")
+    ('zero', 'mask')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def whole_numbers(text: str, name: str) -> tuple[int, ...]:

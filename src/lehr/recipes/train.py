@@ -11,13 +11,16 @@ from torch import nn
 
 from lehr import models
 from lehr.base.environment import environment
-from lehr.base.errors import Diverged, LehrError
+from lehr.base.errors import Diverged, LehrError, require
+from lehr.base.steps import parse_length
+from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset
 from lehr.recipes.parent import inherit, load_data, parent_weights
 from lehr.runs import RunFolder, TrainSettings, validated
+from lehr.sparsify import MaskLearning
 from lehr.training import Outcome, fit, together
 from lehr.training.averaging import check_batch_norm
-from lehr.training.loop import load_weights
+from lehr.training.loop import load_weights, steps_per_epoch, total_steps
 from lehr.training.progress import bar
 from lehr.training.trackers import check_trackers
 
@@ -46,20 +49,46 @@ def train(
             raise LehrError(f"init is {settings.init!r}, and the weights are those of {settings.parent}: leave one out")
         load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     check_batch_norm(settings.bn_batches, model, settings.model)
+    mask = mask_learning(settings, data)
     batches = len(Batches(data, settings.batch_size, settings.seed))
     with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)
         with bar(f"training {settings.model}", settings.epochs * batches, show=show) as line:
-            outcome = fit(model, data, settings, folder, trackers=trackers, bar=line)
+            outcome = fit(model, data, settings, folder, mask=mask, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
         result = scores_of(outcome, data) | {"parameters": size, "nonzeros": size}
         if settings.parent is not None and RunFolder(settings.parent).mask.is_file():
             result["notes"] = [
                 "the parent was sparse, and its zeros were trained like any weight: the network is dense"
             ]
+        if outcome.mask and together.rank() == 0:
+            write_tensors(folder.learned, outcome.mask, {"format": "pt"})
         finish(folder, model, result, outcome)
     return folder.result()
+
+
+def mask_learning(settings: TrainSettings, data: Dataset) -> MaskLearning | None:
+    """How a mask is learned with the weights; None where it is not.
+
+    A setting of it that is not at its default is refused where no mask is learned.
+    """
+    own = {name: field.default for name, field in TrainSettings.model_fields.items() if name.startswith("mask_")}
+    if not settings.learn_mask:
+        for name, default in own.items():
+            value = getattr(settings, name)
+            require(value == default, f"{name} is {value} and no mask is learned: give learn_mask, or leave it out")
+        return None
+    require(not settings.average, "average and learn_mask are both given, and a mask is not averaged: leave one out")
+    total, per_epoch = total_steps(settings, data), steps_per_epoch(settings, data)
+    warm_up, ramp = (
+        parse_length(text, steps_per_epoch=per_epoch, total=total)
+        for text in (settings.mask_warm_up, settings.mask_ramp)
+    )
+    return MaskLearning(
+        sparsity=settings.learn_mask, polarise=settings.mask_polarise, warm_up=warm_up, ramp=ramp,
+        floor=settings.mask_floor, straight_through=settings.mask_straight_through, lr=settings.mask_lr,
+    )  # fmt: skip
 
 
 def train_settings(parent: str | Path | None, values: dict[str, Any]) -> TrainSettings:

@@ -20,7 +20,9 @@ from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weig
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
+from lehr.runs.weights import read_weights
 from lehr.scores import DataScore, scores
+from lehr.smoothing import Smoothing
 from lehr.sparsify.method import Method, methods
 from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
@@ -31,6 +33,7 @@ from lehr.training.probe import Probe
 from lehr.training.progress import bar
 from lehr.training.trackers import check_trackers
 
+LEARNED = "learned-mask"
 DENSE = "dense"  # the control: the whole network, tuned for as long
 
 # A method's parameter, and the setting that gives it.
@@ -50,7 +53,8 @@ METHOD_SETTINGS = {
 
 # What is chosen, and how it is tuned: the same for every method.
 SELECTION = ("score", "scope", "distribution", "granularity", "target_modules", "exclude_modules")
-RETRAINING = ("distill", "distill_temperature", "average", "bn_batches")
+SMOOTHING = ("smooth", "smooth_for", "label_smoothing", "softness", "skip")
+RETRAINING = ("distill", "distill_temperature", "average", "bn_batches", *SMOOTHING)
 
 # What a row of a comparison may set for itself; all else is the same for every row.
 ROW_OPTIONS = (
@@ -128,6 +132,43 @@ def score_data(settings: TuneSettings, data: Dataset) -> list[tuple[Tensor, Tens
     return [(data.prepare.judged(split.inputs), split.targets)]
 
 
+def learned_scores(parent: str | Path) -> dict[str, Tensor]:
+    """The mask that a run has learned with its weights."""
+    path = RunFolder(parent).learned
+    if not path.is_file():
+        raise LehrError(f"{parent} has learned no mask: train it with --learn-mask, or choose another score")
+    return read_weights(path)
+
+
+def build_smoothing(settings: TuneSettings, model: nn.Module, data: Dataset) -> Smoothing | None:
+    """What is smoothed, checked to be in the network; None where nothing is.
+
+    A setting of it that is not at its default is refused where its part is not smoothed.
+    """
+    for field, part in (
+        ("label_smoothing", "labels"),
+        ("softness", "activations"),
+        ("skip", "skips"),
+        ("smooth_for", ""),
+    ):
+        value = getattr(settings, field)
+        used = part in settings.smooth or (settings.smooth and not part)
+        require(
+            bool(used) or value == TuneSettings.model_fields[field].default,
+            f"{field} is {value} and {part or 'nothing'} is {'not ' if part else ''}smoothed: give smooth, or leave it out",
+        )
+    if not settings.smooth:
+        return None
+    total = total_steps(settings, data)
+    steps = parse_length(settings.smooth_for, steps_per_epoch=steps_per_epoch(settings, data), total=total)
+    require(steps <= total, f"smoothing for {settings.smooth_for} is {steps} steps and the run has {total}: shorten it")
+    smoothing = Smoothing(
+        steps, settings.smooth, labels=settings.label_smoothing, softness=settings.softness, skip=settings.skip
+    )
+    smoothing.check(model, data.blank(2))
+    return smoothing
+
+
 def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:
     """The length of the annealing phase in optimizer steps, checked to fit in the run."""
     steps = parse_length(settings.anneal, steps_per_epoch=per_epoch, total=total)
@@ -173,6 +214,8 @@ def tune(
                 "already: ask for more, or start from the dense run"
             )
         looked_at = score_data(settings, data)
+        if settings.score == LEARNED:
+            options["score"] = learned_scores(settings.parent)
         mask = select(model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, **options)
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
@@ -180,6 +223,7 @@ def tune(
         check_average(settings.average, total, method.steps)
         if settings.schedule == "allr":
             peak = peak_of(settings, model, mask)
+    smoothing = build_smoothing(settings, model, data)
     # What the first epoch is compared with; a run has it in its result.
     parent_accuracy = evaluate(model, data.validation, data).accuracy if base is None else None
     teacher = None
@@ -194,7 +238,7 @@ def tune(
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
             outcome = fit(
                 model, data, settings, folder, method=method, inactive=settings.inactive, teacher=teacher, peak=peak,
-                restart=restart, probe=probe, trackers=trackers, bar=line,
+                restart=restart, probe=probe, smoothing=smoothing, trackers=trackers, bar=line,
             )  # fmt: skip
         result = scores_of(outcome, data) | _counts(model, method)
         if peak != 1.0:

@@ -40,6 +40,7 @@ class Checkpoint:
     attachment: Mapping[str, Any] | None = None
     totals: Mapping[str, float] = field(default_factory=dict)  # running sums of the present epoch
     average: Mapping[str, Tensor] = field(default_factory=dict)  # the weights averaged so far
+    learned: Mapping[str, Tensor] = field(default_factory=dict)  # of a learned mask, beside its logits
     seconds: float = 0.0  # spent so far
 
 
@@ -54,6 +55,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             else:
                 scalars.setdefault(str(index), {})[key] = value
     tensors |= {f"average/{name}": t for name, t in checkpoint.average.items()}
+    tensors |= {f"learned/{name}": t for name, t in checkpoint.learned.items()}
     tensors["random"] = checkpoint.random
     attachment = None
     if checkpoint.attachment is not None:
@@ -93,7 +95,7 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
     if state["settings"] != settings:
         raise LehrError(f"the checkpoint {path} is of a run with other settings: {remedy}")
     optimizer: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["scalars"].items()}
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}, "method": {}, "average": {}}
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "target": {}, "method": {}, "average": {}, "learned": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         if kind == "optimizer":
@@ -114,5 +116,6 @@ def load_checkpoint(path: Path, settings: str) -> Checkpoint:
         attachment=attachment,
         totals=state["totals"],
         average=groups["average"],
+        learned=groups["learned"],
         seconds=state.get("seconds", 0.0),
     )

@@ -1,7 +1,7 @@
 """`RunFolder`: where a run keeps its settings, metrics, checkpoint and results.
 
 ``settings.json``, ``metrics.jsonl`` (a line for each epoch), ``checkpoint.safetensors`` while it goes on,
-then ``model.safetensors``, ``mask.safetensors`` for a tuned one, and ``result.json``. Everything in
+then ``model.safetensors``, ``mask.safetensors`` for a tuned one, ``learned.safetensors`` where a mask was learned, and ``result.json``. Everything in
 these files is a pure function of the settings and the machine; times, and where it ran, lie apart in ``timing.json``.
 """
 
@@ -43,6 +43,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.model = self.path / "model.safetensors"
         self.mask = self.path / "mask.safetensors"
+        self.learned = self.path / "learned.safetensors"
         self.result_file = self.path / "result.json"
         self.timing_file = self.path / "timing.json"
 

@@ -23,7 +23,16 @@ def _as_text(value: Any) -> Any:
     return f"{value:g}" if number else value  # YAML reads 0.5 as a number
 
 
+def _parts(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.replace("+", ",").split(",") if part.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
 Length = Annotated[str, BeforeValidator(_as_text)]
+Smoothed = Literal["labels", "activations", "skips"]
 S = TypeVar("S", bound="Settings")
 
 
@@ -86,6 +95,13 @@ class TrainSettings(Settings):
     """A dense network, trained from its initialisation."""
 
     init: str = "default"  # how weights begin, see `lehr.models.initialise`
+    learn_mask: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # pressure on a learned mask; 0 is none
+    mask_polarise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    mask_warm_up: Length = "0"  # of the run, or "500it", "2ep"
+    mask_ramp: Length = "0"
+    mask_floor: float = Field(default=0.0, ge=0, lt=1)
+    mask_straight_through: bool = False
+    mask_lr: float = Field(default=0.02, ge=0, allow_inf_nan=False)
 
 
 class TuneSettings(Settings):
@@ -118,6 +134,11 @@ class TuneSettings(Settings):
     cycles: int = Field(default=4, ge=1)  # how often `ac-dc` is dense
     restart: bool = False  # the learning-rate schedule begins anew when annealing ends
     probe: bool = False  # measure along the way, see `lehr.training.probe`
+    smooth: Annotated[tuple[Smoothed, ...], BeforeValidator(_parts)] = ()  # "labels+skips", see `lehr.Smoothing`
+    smooth_for: Length = "0.5"  # of the run, or "500it", "2ep"
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    softness: float = Field(default=1.0, gt=0, le=50)
+    skip: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     distill: float = Field(default=0.0, ge=0, le=1)  # the parent's share in the loss
     distill_temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 

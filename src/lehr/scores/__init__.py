@@ -4,10 +4,11 @@ A score is ``(model, parameters, seed) -> {name: importance}``, or with ``batche
 """
 
 from lehr.scores.grasp import grasp
+from lehr.scores.learned import learned_mask
 from lehr.scores.magnitude import magnitude
 from lehr.scores.random import random
 from lehr.scores.registry import Batches, DataScore, Score, scores
 from lehr.scores.snip import snip
 from lehr.scores.synflow import synflow
 
-__all__ = ["Batches", "DataScore", "Score", "grasp", "magnitude", "random", "scores", "snip", "synflow"]
+__all__ = ["Batches", "DataScore", "Score", "grasp", "learned_mask", "magnitude", "random", "scores", "snip", "synflow"]

@@ -1,6 +1,7 @@
 """The engine that applies probabilities to a network, and the methods that say what they are."""
 
 from lehr.sparsify.attach import Attachment, attach
+from lehr.sparsify.learned import MaskLearning, learn_mask
 from lehr.sparsify.method import Method, methods
 from lehr.sparsify.methods import (
     AlternatingCompression,
@@ -20,6 +21,7 @@ __all__ = [
     "Attachment",
     "Gradual",
     "Iterative",
+    "MaskLearning",
     "Method",
     "OneShot",
     "RandomAnnealing",
@@ -28,6 +30,7 @@ __all__ = [
     "StochasticThreshold",
     "TemperatureAnnealing",
     "attach",
+    "learn_mask",
     "methods",
     "prune",
 ]

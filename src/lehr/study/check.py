@@ -10,9 +10,9 @@ from lehr.base.errors import LehrError
 from lehr.data import Dataset
 from lehr.masks import Mask, select
 from lehr.recipes.parent import DATA, load_data
-from lehr.recipes.train import fresh_model
-from lehr.recipes.tune import DENSE, SELECTION, annealing_steps, build_method, score_data
-from lehr.runs import Settings, TuneSettings
+from lehr.recipes.train import fresh_model, mask_learning
+from lehr.recipes.tune import DENSE, LEARNED, SELECTION, annealing_steps, build_method, build_smoothing, score_data
+from lehr.runs import Settings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.loop import steps_per_epoch, total_steps
@@ -25,9 +25,13 @@ def check(study: Study, runs: Sequence[Run]) -> None:
     weights refuse (a layer that would be empty) is recorded when it happens.
     """
     seen: set[str] = set()
+    by_name = {run.name: run for run in runs}
     opened: dict[str, tuple[Dataset, torch.nn.Module]] = {}
     for run in runs:
         settings = run.settings
+        parent = by_name[run.parent].settings if run.parent is not None else None
+        if getattr(settings, "score", None) == LEARNED and not getattr(parent, "learn_mask", 0.0):
+            raise LehrError("score is learned-mask and the run that it starts from learns none: give learn_mask")
         key = settings.model_dump_json(exclude={"seed", "parent", "parent_digest", "lr"})
         if key in seen:
             continue
@@ -43,10 +47,15 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
     check_batch_norm(settings.bn_batches, model, settings.model)
     total = total_steps(settings, data)
     length = 0
+    if isinstance(settings, TrainSettings):
+        mask_learning(settings, data)
     if isinstance(settings, TuneSettings) and settings.method != DENSE:
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         data_of_score = score_data(settings, data)
         options = {name: getattr(settings, name) for name in SELECTION}
+        if settings.score == LEARNED:
+            options["score"] = "magnitude"  # any will do, to see whether shapes fit
+        build_smoothing(settings, model, data)
         select(
             model, settings.sparsity, allow_empty_layers=True, data=data_of_score,
             rounds=None if data_of_score is None else 1, **options,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.base.errors import LehrError, unknown
+from lehr.recipes.parent import DATA
 from lehr.recipes.tune import DENSE
 from lehr.report.summary import is_variant
 from lehr.runs import Settings
@@ -23,7 +24,9 @@ class Study(BaseModel):
 
     Each grid maps settings to values, lists being its axes. For every row of a table, validation
     chooses among the values of the axes `choose`, on the seeds `choose_seeds` (None for all); the other seeds are
-    then run at the chosen values only. Rows are compared with those of the method `against`.
+    then run at the chosen values only. Rows are compared with those of the method `against`, where they have the same parent
+    and the same terms; with ``alike: epochs`` those of the same data, network and batch whose epochs are as many in all, whatever they
+    start from: parents are then not rows of their own. A grid with ``row`` has that for a name in the tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +38,7 @@ class Study(BaseModel):
     choose_seeds: tuple[int, ...] | None = None
     panels: tuple[str, ...] = ("data", "model")  # settings that tell one table from another
     against: str = "one-shot"
+    alike: Literal["parents", "epochs"] = "parents"
     keep_weights: bool = True  # of finished runs, but for parents, which are always kept
 
     @model_validator(mode="before")
@@ -104,8 +108,12 @@ def plan(study: Study) -> list[Run]:
     drafts: dict[str, _Draft] = {}
     idle: set[str] = {name for grid in study.grids for name in grid}
     for grid in study.grids:
-        for values in points(grid):
-            for draft in _chain(kind, values):
+        named = grid.get("row")
+        if named is not None and (not isinstance(named, str) or not named.strip()):
+            raise LehrError(f"row is {named!r}: give the row a name")
+        idle.discard("row")
+        for values in points({name: value for name, value in grid.items() if name != "row"}):
+            for draft in _chain(kind, values, study.alike, named or ""):
                 drafts.setdefault(draft.run.name, draft)
                 idle -= {name for name in values if draft.given & set(resolve(kind, name))}
                 idle -= {name for name, value in values.items() if value == usual(*resolve(kind, name)[0])}
@@ -128,7 +136,7 @@ def plan(study: Study) -> list[Run]:
         placed.append(
             replace(
                 run,
-                label=row_label(kind, draft.written, flat, several[kind.name] - hidden),
+                label=draft.named or row_label(kind, draft.written, flat, several[kind.name] - hidden),
                 panel=", ".join(told(name, flat[resolve(kind, name)[0]]) for name in in_panels),
                 sparsity=float(getattr(run.settings, "sparsity", 0.0)),
                 choice=tuple((name, flat[resolve(kind, name)[0]]) for name in study.choices),
@@ -148,9 +156,10 @@ class _Draft:
     given: frozenset[Key]
     written: str = ""
     terms: str = ""
+    named: str = ""  # by the file
 
 
-def _chain(kind: Kind, values: dict[str, Any]) -> list[_Draft]:
+def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_Draft]:
     """A run and those that it starts from, first things first."""
     line = lineage(kind)
     given = {key for name in values for key in resolve(kind, name)}
@@ -168,10 +177,18 @@ def _chain(kind: Kind, values: dict[str, Any]) -> list[_Draft]:
         folder = f"{one.title(settings)}-seed{settings.seed}-{settings.digest}"
         run = Run(settings.digest, one.name, settings, parent, folder, seed=seed)
         used = frozenset(key for key in given if key[0] == one.name and key[1] in read)
-        terms = repr(sorted((key, repr(v)) for key, v in flat.items() if key[1] not in one.free and key[1] != "seed"))
-        result.append(_Draft(run, flat, used, written, terms))
+        terms = _terms(one, flat, alike)
+        result.append(_Draft(run, flat, used, written, terms, named))
         parent = run.name
     return result
+
+
+def _terms(kind: Kind, flat: dict[Key, Any], alike: str) -> str:
+    """What two rows must have alike to be compared."""
+    if alike == "parents":
+        return repr(sorted((key, repr(v)) for key, v in flat.items() if key[1] not in kind.free and key[1] != "seed"))
+    common = {name: repr(flat[kind.name, name]) for name in (*DATA, "batch_size") if (kind.name, name) in flat}
+    return repr((sorted(common.items()), sum(v for (_, name), v in flat.items() if name == "epochs")))
 
 
 def _keys(names: Iterable[str], kind: Kind) -> set[Key]:

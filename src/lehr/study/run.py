@@ -192,6 +192,8 @@ def _choice(run: Run) -> tuple[float, str]:
 def _found(study: Study, runs: list[Run], records: dict[str, Record], out: Path) -> Findings:
     cells = cells_of(runs, records, out)
     runs = expected(study, runs, cells)
+    if study.alike == "epochs":  # a part of a row's epochs is no row
+        cells = cells_of([run for run in runs if run.kind == study.kind], records, out)
     rows = summarise(cells, study.choose_seeds, against=study.against)
     where = [records[run.name]["environment"] for run in runs if run.name in records]
     return Findings(study, runs, cells, rows, _common(where))

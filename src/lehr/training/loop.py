@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
-from lehr.sparsify import Attachment, Method, attach
+from lehr.smoothing import Smoothing
+from lehr.sparsify import Attachment, Method, attach, learn_mask
+from lehr.sparsify.learned import LearnedMask, MaskLearning
 from lehr.sparsify.passes import Inactive
 from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
@@ -43,11 +45,12 @@ def checkpoint_interval() -> float:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished training gives: final validation and test scores, and the seconds it took."""
+    """What a finished training gives: final validation and test scores, the seconds it took, and a learned mask by name."""
 
     validation: Scores
     test: Scores
     seconds: float
+    mask: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,6 +95,8 @@ def fit(
     peak: float = 1.0,
     restart: int | None = None,
     probe: Probe | None = None,
+    smoothing: Smoothing | None = None,
+    mask: MaskLearning | None = None,
     trackers: Sequence[str] = (),
     bar: Bar = SILENT,
     checkpoint_seconds: float | None = None,
@@ -111,6 +116,8 @@ def fit(
         peak: factor on the learning rate throughout.
         restart: the step at which the learning-rate schedule begins anew; None for never.
         probe: measures the network after each epoch, for the metrics.
+        smoothing: of labels and network in the training passes, gone at the end.
+        mask: learned with the weights, see `lehr.learn_mask`, and multiplied into them at the end.
         trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
         bar: to show progress on.
         checkpoint_seconds: None for ``LEHR_CHECKPOINT_SECONDS``, or 30.
@@ -132,10 +139,12 @@ def fit(
         if teacher is not None:
             teacher.network.to(accelerator.device).eval()
         request = stack.enter_context(stop_on_signal())
+        learned = stack.enter_context(learn_mask(network, wrapped, mask)) if mask is not None else None
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=inactive)) if method else None
         run = _Run(settings, folder, data, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
         run.teacher, run.peak, run.average, run.restart, run.probe = teacher, peak, average, restart, probe
+        run.smoothing, run.learned = smoothing, learned
         run.restore()
         while run.position.epoch < settings.epochs:
             run.epoch()
@@ -146,7 +155,7 @@ def fit(
         if not (math.isfinite(validation.nll) and math.isfinite(test.nll)):
             raise Diverged("the network ended with weights that give no finite loss: lower the learning rate")
     accelerator.free_memory()
-    return Outcome(validation, test, run.seconds())
+    return Outcome(validation, test, run.seconds(), {} if learned is None else learned.values)
 
 
 class _Run:
@@ -158,6 +167,8 @@ class _Run:
     peak = 1.0
     restart: int | None = None
     probe: Probe | None = None
+    smoothing: Smoothing | None = None
+    learned: LearnedMask | None = None
 
     def __init__(
         self,
@@ -247,14 +258,19 @@ class _Run:
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and loss; autocast is entered here, or Accelerate would also judge the network in bf16."""
+        step = self.position.step
+        softened = nullcontext() if self.smoothing is None else self.smoothing.at(step)
+        smooth = 0.0 if self.smoothing is None else self.smoothing.label_smoothing(step)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.network(inputs)
+            with softened:
+                logits = self.network(inputs)
             if self.teacher is not None:
                 with torch.no_grad():
                     hint = self.teacher.network(inputs)
         if self.teacher is None:
-            return logits, task_loss(logits, targets)
-        return logits, distillation_loss(logits, hint, targets, self.teacher.weight, self.teacher.temperature)
+            return logits, task_loss(logits, targets, smooth)
+        weight, temperature = self.teacher.weight, self.teacher.temperature
+        return logits, distillation_loss(logits, hint, targets, weight, temperature, smooth)
 
     def metrics(self) -> dict[str, Any]:
         """The line for an epoch that has just ended."""
@@ -270,6 +286,8 @@ class _Run:
             "validation_accuracy": scores.accuracy,
             "validation_nll": scores.nll if math.isfinite(scores.nll) else None,
         }
+        if self.learned is not None:
+            row |= self.learned.terms()
         if self.attachment is not None:
             row["density"] = self.attachment.target.density
             row["expected_density"] = self.attachment.expected_density()
@@ -330,6 +348,7 @@ class _Run:
             attachment=None if self.attachment is None else self.attachment.state_dict(),
             totals=self.totals,
             average={} if self.average is None else self.average.state(),
+            learned={} if self.learned is None else self.learned.state(),
             seconds=self.seconds(),
         )
 
@@ -351,6 +370,8 @@ class _Run:
         torch.set_rng_state(checkpoint.random)
         if self.average is not None:
             self.average.load(dict(checkpoint.average))
+        if self.learned is not None:
+            self.learned.load(checkpoint.learned)
         if self.attachment is not None:
             assert checkpoint.attachment is not None, "a checkpoint with these settings has an attachment"
             self.attachment.load_state_dict(checkpoint.attachment)

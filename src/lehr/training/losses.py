@@ -16,20 +16,25 @@ def rows(logits: Tensor) -> Tensor:
     return logits.reshape(-1, logits.shape[-1]).float()
 
 
-def task_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def task_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy in nats over all predictions; `targets` (N,) or (N, length).
+
+    With `smoothing` e in [0, 1) the target has ``1 - e + e / C`` and each of the other C - 1 classes ``e / C`` (Szegedy et al. 2016,
+    1512.00567).
 
     >>> import torch
     >>> round(float(task_loss(torch.zeros(2, 4), torch.tensor([0, 1]))), 4)
     1.3863
     """
-    return F.cross_entropy(rows(logits), targets.reshape(-1))
+    return F.cross_entropy(rows(logits), targets.reshape(-1), label_smoothing=smoothing)
 
 
-def distillation_loss(logits: Tensor, teacher: Tensor, targets: Tensor, weight: float, temperature: float) -> Tensor:
+def distillation_loss(
+    logits: Tensor, teacher: Tensor, targets: Tensor, weight: float, temperature: float, smoothing: float = 0.0
+) -> Tensor:
     """``(1 - a) CE + a T^2 KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al. 2015, 1503.02531).
 
-    `teacher` has the shape of `logits`; a is `weight` in [0, 1], T is `temperature` above 0.
+    `teacher` has the shape of `logits`; a is `weight` in [0, 1], T is `temperature` above 0; `smoothing` as in `task_loss`.
 
     >>> import torch
     >>> same = torch.tensor([[1.0, 2.0]])
@@ -38,4 +43,4 @@ def distillation_loss(logits: Tensor, teacher: Tensor, targets: Tensor, weight: 
     """
     student, master = (F.log_softmax(rows(x) / temperature, -1) for x in (logits, teacher))
     pull = F.kl_div(student, master, reduction="batchmean", log_target=True) * temperature**2
-    return (1.0 - weight) * task_loss(logits, targets) + weight * pull
+    return (1.0 - weight) * task_loss(logits, targets, smoothing) + weight * pull
