@@ -213,7 +213,7 @@ class TestZerO:
         initialise(model, init)
         began = {name: p.detach() == 0 for name, p in model.named_parameters()}
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
-        with lehr.learn_mask(model, optimizer, MaskLearning(lr=1.0, **options)) as learned:
+        with lehr.learn_mask(model, optimizer, MaskLearning(sparsity=0.1, lr=1.0, **options)) as learned:
             for step in range(400):
                 optimizer.param_groups[0]["lr"] = 0.05 * min(1.0, step / 200)
                 x = torch.randn(64, 24, generator=generator)

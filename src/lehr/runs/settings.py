@@ -175,7 +175,7 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        name = ".".join(part for part in first["loc"] if isinstance(part, str)) or "settings"
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, LehrError):
             raise cause from None
