@@ -48,6 +48,19 @@ def dense(tmp_path_factory) -> Path:
 TRAIN = ("train", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1")
 TUNE = ("tune", "--from", "DENSE", "--sparsity", "0.9", "--epochs", "1")
 COMPARE = ("compare", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1", "--tune-epochs", "1")
+PIPELINE = (
+    "pipeline",
+    "--data",
+    "digits",
+    "--model",
+    "lenet_300_100",
+    "--sparsity",
+    "0.9",
+    "--epochs",
+    "1",
+    "--tune-epochs",
+    "1",
+)
 
 TABLE = {
     # unknown names, with the nearest
@@ -68,7 +81,16 @@ TABLE = {
     "compared method": ((*COMPARE, "--methods", "one-shot,gradul"), "no method 'gradul': did you mean 'gradual'"),
     "method option": ((*COMPARE, "--methods", "gradual:taget=fixed"), "no option of a method 'taget'"),
     "method option form": ((*COMPARE, "--methods", "gradual:fixed"), "the option 'fixed' of gradual is not understood"),
+    "initialisation": ((*TRAIN, "--init", "zeroes"), "no initialisation 'zeroes': did you mean 'zero'"),
+    "stage": ((*PIPELINE, "--stages", "zero,magnitud"), "no stage of a pipeline 'magnitud': did you mean 'magnitude'"),
+    "part of smoothing": ((*TUNE, "--smooth", "label"), "no smooth 'label': did you mean 'labels'"),
     # values out of range
+    "drop": ((*TUNE, "--method", "rigl", "--drop", "1.5"), "drop is 1.5"),
+    "cycles": ((*TUNE, "--method", "ac-dc", "--cycles", "30"), "30 cycles need 59 steps of annealing and there are 10"),
+    "pressure on a mask": ((*TRAIN, "--learn-mask", "-1"), "learn_mask is -1"),
+    "floor of a mask": ((*TRAIN, "--learn-mask", "1", "--mask-floor", "1"), "mask_floor is 1"),
+    "softness": ((*TUNE, "--smooth", "activations", "--softness", "0"), "softness is 0"),
+    "label smoothing": ((*TUNE, "--smooth", "labels", "--label-smoothing", "1"), "label_smoothing is 1"),
     "sparsity 90": ((*TUNE[:4], "90"), "sparsity is 90"),
     "sparsity 1": ((*TUNE[:4], "1.0"), "sparsity is 1"),
     "negative sparsity": ((*TUNE[:4], "-0.1"), "sparsity is -0.1"),
@@ -88,6 +110,18 @@ TABLE = {
     "a sparsity twice": ((*COMPARE, "--sparsity", "0.9,0.9"), "a value is given twice"),
     "too sparse": ((*TUNE[:4], "0.9999"), "leaves no weight in"),
     # what does not fit together
+    "nothing chooses": ((*PIPELINE, "--stages", "zero,smooth"), "nothing chooses the weights: add magnitude, or mask"),
+    "no convolution": ((*TUNE, "--smooth", "skips"), "the network has no convolution to go around: leave skips out"),
+    "no mask is learned": ((*TRAIN, "--mask-ramp", "0.5"), "mask_ramp is 0.5 and no mask is learned: give learn_mask"),
+    "no mask was learned": ((*TUNE, "--score", "learned-mask"), "has learned no mask: train it with --learn-mask"),
+    "nothing is smoothed": ((*TUNE, "--skip", "0.5"), "skip is 0.5 and skips is not smoothed: give smooth, or leave it out"),
+    "a mask and an average": ((*TRAIN, "--learn-mask", "1", "--average", "0.5"), "a mask is not averaged: leave one out"),
+    "ZerO and weights": ((*TRAIN, "--from", "DENSE", "--init", "zero"), "init is 'zero', and the weights are those of"),
+    "smoothing longer than the run": ((*TUNE, "--smooth", "labels", "--smooth-for", "9ep"), "smoothing for 9ep is 171 steps"),
+    "filters move with ac-dc": (
+        (*TUNE[:4], "0.5", "--scope", "layer", "--method", "set", "--granularity", "filter"),
+        "set moves single weights and the mask is of filter: use ac-dc",
+    ),
     "annealing longer than the run": (
         (*TUNE, "--anneal", "5ep"),
         "annealing for 5ep is 95 steps and the run has 19: shorten it or add epochs",

@@ -8,6 +8,7 @@ import torch
 import lehr
 from lehr import LehrError
 from lehr.base.errors import Interrupted
+from lehr.models import create
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.runs.weights import read_weights
 from lehr.study.pipeline import STAGES, pipeline
@@ -80,7 +81,7 @@ def test_it_runs_and_nothing_of_the_parts_is_left(tmp_path):
     assert [(row.label, row.sparsity) for row in found.rows] == [("dense", 0.0), ("pipeline", 0.9)]
     cell = next(cell for cell in found.cells if cell.label == "pipeline")
     weights = read_weights(RunFolder(cell.path).model)
-    assert set(weights) == set(lehr.models.create("lenet_300_100", num_classes=10, input_shape=(1, 8, 8)).state_dict())
+    assert set(weights) == set(create("lenet_300_100", num_classes=10, input_shape=(1, 8, 8)).state_dict())
     mask = lehr.Mask.load(RunFolder(cell.path).mask)
     assert all(not weights[name][~keep].any() for name, keep in mask.items())
     dense = next(run for run in found.runs if run.kind == "train" and run.settings.learn_mask)
