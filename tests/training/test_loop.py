@@ -29,7 +29,7 @@ def network(name: str = "lenet_300_100", seed: int = 0) -> nn.Module:
 
 def run(tmp_path, options: TrainSettings, model: nn.Module, **more):
     folder = RunFolder(tmp_path / "run")
-    folder.path.mkdir(exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
     return fit(model, DIGITS, options, folder, **more), folder
 
 
@@ -239,3 +239,63 @@ def test_a_learning_rate_that_begins_anew(tmp_path):
     _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1), network(), restart=38)
     rates = [row["lr"] for row in folder.metrics()]  # of the last step of each epoch of 19
     assert rates == pytest.approx([0.1 * (1 - 18 / 38), 0.1 * (1 - 37 / 38)] * 2)
+
+
+# -- a part of the schedule ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("k", [1, 7, 19, 25])
+def test_two_parts_of_a_schedule_are_the_whole(tmp_path, k, accumulate):
+    """Without momentum, which a part begins without, nothing but the weights goes over."""
+    options = {"momentum": 0.0, "accumulate": accumulate, "schedule": "one-cycle", "lr": 0.05}
+    whole = network()
+    run(tmp_path / "whole", settings(**options), whole)
+    steps = steps_per_epoch(settings(**options), DIGITS)
+    k = min(k, 2 * steps - 1)
+    parts = network()
+    _, first = run(tmp_path / "first", settings(**options, stop=f"{k}it"), parts)
+    assert first.metrics()[-1]["step"] == k
+    _, second = run(tmp_path / "second", settings(**options, start=f"{k}it"), parts)
+    assert second.metrics()[-1]["step"] == 2 * steps
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+
+
+def test_annealing_is_of_the_part_that_is_run(tmp_path):
+    model = network()
+    method = TemperatureAnnealing(select(model, 0.9, scope="layer"), steps=10, seed=0)
+    run(tmp_path, settings(start="1ep"), model, method=method)
+    assert all((model.get_parameter(name)[~keep] == 0).all() for name, keep in method.target.items())
+
+
+def test_the_order_of_the_data_is_a_seed_of_its_own(tmp_path):
+    weights = []
+    for i, options in enumerate(({}, {"order": 5}, {"order": 0}, {"order": 5, "seed": 1})):
+        model = network()
+        run(tmp_path / str(i), settings(epochs=1, **options), model)
+        weights.append(next(model.parameters()).detach().clone())
+    assert torch.equal(weights[0], weights[2]), "by default that of the run"
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[1], weights[3]), "nothing else here is random"
+
+
+@pytest.mark.parametrize(("start", "stop"), [("1ep", "5it"), ("0", "3ep"), ("100it", "1")])
+def test_parts_that_are_not_of_the_schedule_are_one_sentence(tmp_path, start, stop):
+    with pytest.raises(
+        LehrError, match=rf"the run is to go from {start} to {stop}, steps \d+ to \d+, and the schedule has 38"
+    ):
+        run(tmp_path, settings(start=start, stop=stop), network())
+
+
+def test_killed_between_its_last_step_and_its_metrics_a_part_has_them_all_the_same(tmp_path, monkeypatch):
+    options = settings(stop="7it")
+    whole = network()
+    _, first = run(tmp_path / "whole", options, whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module._Run, "metrics", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", options, network(), checkpoint_seconds=0.0)
+    again = network(seed=3)
+    _, second = run(tmp_path / "cut", options, again)
+    assert second.metrics() == first.metrics()
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))

@@ -50,7 +50,7 @@ def train(
         load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     check_batch_norm(settings.bn_batches, model, settings.model)
     mask = mask_learning(settings, data)
-    batches = len(Batches(data, settings.batch_size, settings.seed))
+    batches = len(Batches(data, settings.batch_size, settings.order_seed))
     with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)

@@ -229,7 +229,7 @@ def tune(
     teacher = None
     if settings.distill:
         teacher = Teacher(copy.deepcopy(model).requires_grad_(False), settings.distill, settings.distill_temperature)
-    batches = len(Batches(data, settings.batch_size, settings.seed))
+    batches = len(Batches(data, settings.batch_size, settings.order_seed))
     restart = method.steps if settings.restart and method is not None else None
     probe = Probe(model, data, settings.batch_size) if settings.probe and method is not None else None
     with together.opened(folder, settings, resume=resume):

@@ -45,6 +45,9 @@ class Settings(BaseModel):
     model: str
     epochs: int = Field(ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    order: int | None = Field(default=None, ge=0, lt=2**63)  # seed of the order of the data; None is `seed`
+    start: Length = "0"  # where on the schedule of rates, and in the data, the run begins: "500it", "2ep"
+    stop: Length = "1"  # and where it leaves off
     batch_size: int = Field(default=128, ge=1)
     optimizer: OptimizerName = "sgd"
     lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
@@ -74,6 +77,11 @@ class Settings(BaseModel):
             ):
                 raise LehrError(f"{name} is {str(value).lower()}: give a number or a name, not yes or no")
         return values
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of the data, and of its augmentation."""
+        return self.seed if self.order is None else self.order
 
     @property
     def digest(self) -> str:

@@ -15,7 +15,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lehr.base.errors import Diverged, Interrupted, LehrError
+from lehr.base.errors import Diverged, Interrupted, LehrError, require
+from lehr.base.steps import parse_length
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.smoothing import Smoothing
@@ -74,13 +75,33 @@ class Teacher:
 
 def steps_per_epoch(settings: Settings, data: Dataset) -> int:
     """Optimizer steps in an epoch: full batches over accumulated ones (a rest makes a step of its own)."""
-    batches = len(Batches(data, settings.batch_size, settings.seed))
+    batches = len(Batches(data, settings.batch_size, settings.order_seed))
     return -(-batches // settings.accumulate)
+
+
+def span(settings: Settings, data: Dataset) -> tuple[int, int]:
+    """The steps of the schedule at which the run begins and leaves off.
+
+    Raises:
+        LehrError: they are not in the schedule, or in the wrong order.
+    """
+    per_epoch = steps_per_epoch(settings, data)
+    total = settings.epochs * per_epoch
+    first, last = (
+        parse_length(text, steps_per_epoch=per_epoch, total=total) for text in (settings.start, settings.stop)
+    )
+    require(
+        first <= last <= total,
+        f"the run is to go from {settings.start} to {settings.stop}, steps {first} to {last}, and the schedule has {total}: "
+        "give steps of the schedule in order",
+    )
+    return first, last
 
 
 def total_steps(settings: Settings, data: Dataset) -> int:
     """Optimizer steps in the run."""
-    return settings.epochs * steps_per_epoch(settings, data)
+    first, last = span(settings, data)
+    return last - first
 
 
 def fit(
@@ -130,7 +151,8 @@ def fit(
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     total = total_steps(settings, data)
-    average_from = averaging.check_average(settings.average, total, 0 if method is None else method.steps)
+    begin, _ = span(settings, data)
+    average_from = begin + averaging.check_average(settings.average, total, 0 if method is None else method.steps)
     with ExitStack() as stack:
         accelerator = stack.enter_context(tracked(settings, folder, trackers))
         optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
@@ -146,7 +168,7 @@ def fit(
         run.teacher, run.peak, run.average, run.restart, run.probe = teacher, peak, average, restart, probe
         run.smoothing, run.learned = smoothing, learned
         run.restore()
-        while run.position.epoch < settings.epochs:
+        while run.position.step < run.last or run.position.batch:  # an epoch that was cut short has no metrics yet
             run.epoch()
         run.complete()
         validation, test = run.judge(data.validation), run.judge(data.test)
@@ -187,12 +209,14 @@ class _Run:
         self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
         self.attachment, self.request, self.bar = attachment, request, bar
         self.batches = Batches(
-            data, settings.batch_size, settings.seed, accelerator.process_index, accelerator.num_processes
+            data, settings.batch_size, settings.order_seed, accelerator.process_index, accelerator.num_processes
         )
-        self.total = total_steps(settings, data)
+        self.first, self.last = span(settings, data)
+        self.total = settings.epochs * steps_per_epoch(settings, data)  # of the whole schedule
         self.factor = learning_rates[settings.schedule]
         self.bf16 = choose_precision(settings.precision, model) == "bf16"
-        self.position = Position()
+        epoch, step = divmod(self.first, steps_per_epoch(settings, data))
+        self.position = Position(epoch, step * settings.accumulate, self.first)
         self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0}
         self.started = self.saved_at = time.monotonic()
 
@@ -205,6 +229,8 @@ class _Run:
         """The rest of the present epoch, its metrics, and a look at the validation set."""
         self.network.train()
         for inputs, targets in self.batches.epoch(self.position.epoch, self.position.batch):
+            if self.position.step == self.last:
+                break
             self.batch(inputs.to(self.accelerator.device), targets.to(self.accelerator.device))
             stop = together.any_of(bool(self.request))
             if stop or time.monotonic() - self.saved_at > self.checkpoint_seconds:
@@ -221,8 +247,9 @@ class _Run:
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         first, end = 0, self.total
-        if self.restart is not None and 0 < self.restart < self.total:
-            first, end = (0, self.restart) if step < self.restart else (self.restart, self.total)
+        if self.restart is not None and self.first < self.first + self.restart < self.total:
+            middle = self.first + self.restart
+            first, end = (0, middle) if step < middle else (middle, self.total)
         return self.settings.lr * self.peak * self.factor(step - first, end - first)
 
     def batch(self, inputs: Tensor, targets: Tensor) -> None:
@@ -258,7 +285,7 @@ class _Run:
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and loss; autocast is entered here, or Accelerate would also judge the network in bf16."""
-        step = self.position.step
+        step = self.position.step - self.first
         softened = nullcontext() if self.smoothing is None else self.smoothing.at(step)
         smooth = 0.0 if self.smoothing is None else self.smoothing.label_smoothing(step)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
@@ -312,7 +339,7 @@ class _Run:
             self.average.put(self.model)
         if count and averaging.has_batch_norm(self.model):
             # The batches of an epoch that was not trained on; every process takes all of them.
-            epoch = Batches(self.data, self.settings.batch_size, self.settings.seed).epoch(self.settings.epochs)
+            epoch = Batches(self.data, self.settings.batch_size, self.settings.order_seed).epoch(self.settings.epochs)
             inputs = (x.to(self.accelerator.device) for x, _ in islice(epoch, count))
             averaging.reestimate_batch_norm(self.model, inputs)
 
