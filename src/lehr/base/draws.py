@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     AUGMENT = 5  # crops and flips
     CORRUPT = 6  # corrupted copies of images
     GROW = 7  # which weights sparse evolutionary training takes in
+    CONTROL = 8  # masks to be compared with
 
 
 @dataclass(frozen=True)

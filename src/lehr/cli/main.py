@@ -23,6 +23,7 @@ from lehr.cli import (
     sensitivity,
     show,
     study,
+    ticket,
     train,
     tune,
 )
@@ -41,6 +42,7 @@ app.command()(tune.prune)
 app.command()(tune.tune)
 app.command()(compare.compare)
 app.command()(pipeline.pipeline)
+app.command()(ticket.ticket)
 app.command()(preview.preview)
 app.command()(sensitivity.sensitivity)
 app.command()(evaluate.evaluate)

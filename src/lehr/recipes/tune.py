@@ -240,7 +240,7 @@ def tune(
                 model, data, settings, folder, method=method, inactive=settings.inactive, teacher=teacher, peak=peak,
                 restart=restart, probe=probe, smoothing=smoothing, trackers=trackers, bar=line,
             )  # fmt: skip
-        result = scores_of(outcome, data) | _counts(model, method)
+        result = scores_of(outcome, data) | counts(model, method)
         if peak != 1.0:
             result["peak_lr"] = settings.lr * peak
         if base is not None and RunFolder(settings.parent).done:
@@ -268,7 +268,7 @@ def peak_of(settings: TuneSettings, model: nn.Module, mask: Mask) -> float:
     return adaptive_peak(before**0.5, after**0.5, mask.sparsity, share) or 1.0
 
 
-def _counts(model: nn.Module, method: Method | None) -> dict[str, Any]:
+def counts(model: nn.Module, method: Method | None) -> dict[str, Any]:
     parameters: list[Tensor] = list(model.parameters())
     counts: dict[str, Any] = {"parameters": sum(p.numel() for p in parameters)}
     size, kept = (counts["parameters"],) * 2 if method is None else (method.target.size, method.target.kept)

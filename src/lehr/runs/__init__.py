@@ -2,12 +2,13 @@
 
 from lehr.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lehr.runs.folder import RunFolder
-from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs.settings import Settings, TicketSettings, TrainSettings, TuneSettings, validated
 
 __all__ = [
     "Checkpoint",
     "RunFolder",
     "Settings",
+    "TicketSettings",
     "TrainSettings",
     "TuneSettings",
     "load_checkpoint",

@@ -1,7 +1,8 @@
 """`RunFolder`: where a run keeps its settings, metrics, checkpoint and results.
 
 ``settings.json``, ``metrics.jsonl`` (a line for each epoch), ``checkpoint.safetensors`` while it goes on,
-then ``model.safetensors``, ``mask.safetensors`` for a tuned one, ``learned.safetensors`` where a mask was learned, and ``result.json``. Everything in
+then ``model.safetensors``, ``mask.safetensors`` for a tuned one, ``learned.safetensors`` where a mask was learned, ``origin.safetensors`` where
+weights were rewound, and ``result.json``. Everything in
 these files is a pure function of the settings and the machine; times, and where it ran, lie apart in ``timing.json``.
 """
 
@@ -21,12 +22,12 @@ from lehr.base.errors import Busy, LehrError
 from lehr.base.files import cannot_write, read_json, write_json, write_text
 from lehr.base.tensors import write_tensors
 from lehr.runs.digest import weights_digest
-from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs.settings import Settings, TicketSettings, TrainSettings, TuneSettings, validated
 from lehr.runs.weights import read_weights
 
 LOCK_SECONDS = 3.0  # a worker whose parent was killed needs a moment to save and leave
 FAILURE = "failure.json"  # why a run of a study could not be done; it is tried again at the next start
-KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings}
+KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings, "ticket": TicketSettings}
 
 
 class RunFolder:
@@ -43,6 +44,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.model = self.path / "model.safetensors"
         self.mask = self.path / "mask.safetensors"
+        self.origin = self.path / "origin.safetensors"
         self.learned = self.path / "learned.safetensors"
         self.result_file = self.path / "result.json"
         self.timing_file = self.path / "timing.json"

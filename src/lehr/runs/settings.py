@@ -168,6 +168,32 @@ class TuneSettings(Settings):
         return values
 
 
+class TicketSettings(TuneSettings):
+    """A subnetwork found by iterative pruning, trained again from where its weights were at an earlier step.
+
+    `start` is that step, k; `sparsity` follows from `level` and `rate`.
+    """
+
+    method: str = "one-shot"
+    sparsity: float = 0.0
+    level: int = Field(ge=1)  # how often something has been pruned
+    rate: float = Field(default=0.2, gt=0, lt=1)  # share of the remaining weights that goes at every level
+    rewind: Literal["weights", "rate", "no"] = (
+        "weights"  # what goes back to step k beside the data: both, the rate, nothing
+    )
+    control: Literal["none", "shuffle", "invert"] = "none"
+    reinit: int | None = Field(default=None, ge=0, lt=2**63)  # weights anew from this seed instead of those of step k
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sparsity_of_the_level(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            level, rate = values.get("level"), values.get("rate", 0.2)
+            sound = type(level) is int and level >= 1 and isinstance(rate, (int, float)) and 0 < rate < 1
+            values = {**values, "sparsity": 1.0 - (1.0 - float(rate)) ** level if sound else 0.0}
+        return values
+
+
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from lehr.base.errors import unknown
 from lehr.base.registry import Registry
-from lehr.recipes.parent import INHERITED
+from lehr.recipes.parent import INHERITED, parent_weights
+from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
 from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
-from lehr.runs import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings, validated
+from lehr.runs.digest import weights_digest
 from lehr.runs.folder import KINDS
 from lehr.sparsify.method import methods
 
@@ -38,6 +40,9 @@ class Kind:
         read: turns values of the file into settings (a method written with its options, say).
         title: a short readable text for folder names.
         free: settings in which two rows may differ and be compared all the same.
+        shares: settings that it has in common with the run that it starts from, besides those that every kind shares.
+        levels: a setting that counts runs of this kind, each starting from the one before, the first from `parent`.
+        once: settings that only the last of them has, and those before it at their defaults.
     """
 
     name: str
@@ -48,6 +53,9 @@ class Kind:
     read: Callable[[dict[str, Any]], dict[str, Any]] = dict
     title: Callable[[Settings], str] = lambda settings: type(settings).__name__
     free: frozenset[str] = frozenset({"lr"})
+    shares: tuple[str, ...] = ()
+    levels: str | None = None
+    once: tuple[str, ...] = ()
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -102,7 +110,7 @@ def resolve(kind: Kind, name: str) -> list[Key]:
     if not holders:
         prefixed = [f"{one.name}_{field_name}" for one in line for field_name in EARLIEST if one.parent]
         raise unknown("study setting", name, [*{field_name for one in line for field_name in one.own}, *prefixed])
-    if name in SHARED:
+    if name in SHARED or name in kind.shares:
         return holders
     return holders[-1:] if name in EARLIEST else holders[:1]
 
@@ -118,6 +126,18 @@ def _train(settings: Settings, path: Path, parent: Path | None) -> None:
 def _tune(settings: Settings, path: Path, parent: Path | None) -> None:
     assert parent is not None, "a tuning run has one"
     tune(tune_settings(parent, settings.model_dump(exclude=set(FILLED))), path, resume=True)
+
+
+def _ticket(settings: Settings, path: Path, parent: Path | None) -> None:
+    assert parent is not None, "a ticket has one"
+    assert isinstance(settings, TicketSettings), "its own class"
+    digest = weights_digest(parent_weights(parent))
+    ticket(settings.model_copy(update={"parent": str(parent), "parent_digest": digest}), path, resume=True)
+
+
+def _level(settings: Settings) -> str:
+    assert isinstance(settings, TicketSettings), "its own class"
+    return f"level-{settings.level}" + ("" if settings.control == "none" else f"-{settings.control}")
 
 
 def _method(values: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +168,19 @@ add_kind(
     Kind(
         "tune", TuneSettings, _tune, "train", {"epochs": 20, "method": "one-shot"}, _method, _tuned,
         frozenset({"lr", "method", "sparsity", "anneal", "inactive", "restart", "probe", *METHOD_SETTINGS.values()}),
+    )
+)  # fmt: skip
+
+
+TICKETS = {"epochs": 20, "level": 1, "method": "one-shot"}
+add_kind(
+    Kind(
+        "ticket", TicketSettings, _ticket, "train", TICKETS, _method, _level,
+        frozenset({
+            "level", "sparsity", "rate", "start", "rewind", "control", "reinit", "order", "lr", "schedule", "method", "score",
+            *METHOD_SETTINGS.values(),
+        }),
+        shares=("epochs", "lr", "schedule", "accumulate"), levels="level", once=("control", "reinit", "order"),
     )
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -161,12 +161,11 @@ class _Draft:
 
 def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_Draft]:
     """A run and those that it starts from, first things first."""
-    line = lineage(kind)
     given = {key for name in values for key in resolve(kind, name)}
     flat: dict[Key, Any] = {}
     result: list[_Draft] = []
     parent, seed, written = None, 0, ""
-    for one, part in reversed(list(zip(line, divided(kind, {"threads": 1, **values}), strict=True))):
+    for one, part in steps(kind, divided(kind, {"threads": 1, **values})):
         written = str(part.get("method", ""))
         read = one.read(part)
         settings = settings_of(one, read, parent or "")
@@ -181,6 +180,16 @@ def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_
         result.append(_Draft(run, flat, used, written, terms, named))
         parent = run.name
     return result
+
+
+def steps(kind: Kind, parts: list[dict[str, Any]]) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    """The runs of a chain, first things first: one of every kind in the lineage, or one a level."""
+    for one, part in reversed(list(zip(lineage(kind), parts, strict=True))):
+        last = part.get(one.levels) if one.levels is not None else None
+        if one.levels is not None and type(last) is int:
+            for level in range(1, last):
+                yield one, {name: value for name, value in part.items() if name not in one.once} | {one.levels: level}
+        yield one, part
 
 
 def _terms(kind: Kind, flat: dict[Key, Any], alike: str) -> str:

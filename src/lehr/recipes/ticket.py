@@ -1,0 +1,117 @@
+"""`ticket`: one level of iterative magnitude pruning with rewinding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lehr.base.errors import LehrError, require
+from lehr.base.tensors import write_tensors
+from lehr.data import Batches
+from lehr.masks import Mask, select
+from lehr.masks.controls import controlled
+from lehr.masks.targets import whole_parameters
+from lehr.recipes.parent import load_data, parent_settings, parent_weights
+from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
+from lehr.recipes.tune import annealing_steps, build_method, check_sparse, counts, former_mask
+from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
+from lehr.runs.weights import read_weights
+from lehr.training import fit, together
+from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training.progress import bar
+
+
+def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
+    """Prune what is left of the parent's network once more, go back to step k, and train the rest of the schedule again.
+
+    A level's mask is chosen by magnitude among the weights that the parent, the level before or the dense network, ended with and had
+    in its mask. With ``rewind: weights`` every tensor is reset bit for bit to what the dense network had at step k, batch-norm's
+    statistics and what is not masked too, and multiplied by the mask; the optimizer begins fresh; learning rates and the order of
+    the data go on from step k. With ``rewind: rate`` the weights stay and the rest is the same (Renda et al. 2020, 2003.02389); with ``rewind: no``
+    they stay and the rate is that of the end (fine-tuning). ``control`` and ``reinit`` are the paper's controls (1903.01611).
+
+    The folder holds ``origin.safetensors`` beside network and mask, so that the next level needs nothing else.
+
+    Args:
+        settings: of this level; the parent is the folder of the level before, or of the dense run.
+        out: folder of the run.
+        resume: go on where the folder stopped.
+        show: a progress bar.
+
+    Raises:
+        LehrError: the parent is of another rewinding step, has other settings, or leaves a layer without a weight.
+    """
+    settings = settings.settled(torch.get_num_threads())
+    folder, data = RunFolder(out), load_data(settings)
+    base = parent_settings(settings.parent)
+    require(base is not None, f"{settings.parent} is a file of weights, and a ticket needs the run: give its folder")
+    assert base is not None
+    former = base.level if isinstance(base, TicketSettings) else 0
+    if former != settings.level - 1:
+        raise LehrError(
+            f"level is {settings.level} and {settings.parent} is level {former}: levels come one after the other"
+        )
+    model = fresh_model(settings.model, data, base.seed)
+    load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
+    within = former_mask(settings.parent)
+    chosen = select(
+        model, settings.sparsity, score=settings.score, scope=settings.scope, distribution=settings.distribution,
+        granularity=settings.granularity, target_modules=settings.target_modules, exclude_modules=settings.exclude_modules,
+        within=within, seed=settings.seed,
+    )  # fmt: skip
+    weights = whole_parameters(model, chosen)
+    mask = controlled(chosen, settings.control, weights, settings.seed, within)
+    steps = annealing_steps(settings, steps_per_epoch(settings, data), total_steps(settings, data))
+    method = build_method(settings, mask, steps)
+    batches = len(Batches(data, settings.batch_size, settings.order_seed))
+    with together.opened(folder, settings, resume=resume):
+        if folder.done:
+            return ended_well(folder)
+        origin = _origin(settings, base, folder)
+        if settings.reinit is not None:
+            load_weights(model, fresh_model(settings.model, data, settings.reinit).state_dict(), "a fresh network")
+        elif settings.rewind == "weights":
+            load_weights(model, origin, f"step {settings.start}")
+        torch.manual_seed(settings.seed)
+        with bar(f"level {settings.level}", settings.epochs * batches, show=show) as line:
+            outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
+        result = scores_of(outcome, data) | counts(model, method)
+        if together.rank() == 0:
+            check_sparse(model, method.target)
+            method.target.save(folder.mask)
+        finish(folder, model, result, outcome)
+    return folder.result()
+
+
+def rewound(origin: dict[str, Tensor], mask: Mask) -> dict[str, Tensor]:
+    """``m W_k``: the tensors of step k with exact zeros outside the mask.
+
+    >>> rewound({"w": torch.tensor([1.0, 2.0])}, Mask({"w": torch.tensor([True, False])}))["w"].tolist()
+    [1.0, 0.0]
+    """
+    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in origin.items()}
+
+
+def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict[str, Tensor]:
+    """The dense network at step k: from the level before, or trained up to there once more, to the same bits."""
+    if folder.origin.is_file():
+        return read_weights(folder.origin)
+    if isinstance(base, TicketSettings):
+        require(
+            base.start == settings.start,
+            f"{settings.parent} was rewound to {base.start} and this is to be to {settings.start}: branch from the dense run",
+        )
+        found = read_weights(RunFolder(settings.parent).origin)
+    else:
+        if not isinstance(base, TrainSettings) or base.learn_mask or base.parent is not None:
+            raise LehrError(f"{settings.parent} is not a dense run from its initialisation: a ticket begins with one")
+        way = folder.path / "way"
+        train(base.model_copy(update={"stop": settings.start, "average": 0.0, "bn_batches": None}), way, resume=True)
+        found = RunFolder(way).weights()
+    write_tensors(folder.origin, found, {"format": "pt"})
+    shutil.rmtree(folder.path / "way", ignore_errors=True)
+    return found

@@ -1,0 +1,83 @@
+"""`ticket`: iterative magnitude pruning with rewinding, and its controls, as one small study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lehr.base.errors import LehrError, require, unknown
+from lehr.study.file import study_of
+from lehr.study.plan import Study
+
+MODES = {"weights": "weights", "rate": "rate", "fine-tune": "no"}
+BRANCHES = ("shuffle", "invert", "reinit", "order")
+NAME = "ticket"
+OTHER = 1000  # added to the seed of a branch that draws anew
+FINE = 100  # the rate of fine-tuning is that of training over this
+
+
+def tickets(
+    *,
+    data: str,
+    model: str,
+    rounds: int,
+    rate: float = 0.2,
+    rewind: str = "0",
+    mode: str = "weights",
+    branches: Sequence[str] = (),
+    seeds: int = 1,
+    lr: float = 0.1,
+    **settings: Any,
+) -> Study:
+    """The study of lottery tickets (1903.01611): a dense network, and levels that each prune what the level before has left.
+
+    Args:
+        data, model: what is trained.
+        rounds: how many levels; more can be asked of the same folder later.
+        rate: share of the remaining weights that goes at every level.
+        rewind: step k to which levels go back, as ``0``, ``500it``, ``2ep`` or ``1ep100it``.
+        mode: ``weights`` resets survivors to step k; ``rate`` keeps them and resets the learning rate; ``fine-tune`` keeps them, at a
+            hundredth of the rate; all for the rest of the schedule.
+        branches: controls at every level: ``shuffle`` has as many weights in each layer, elsewhere; ``invert`` has the smallest; ``reinit`` trains the
+            mask from other weights; ``order`` trains the ticket in another order of the data.
+        seeds: how many; 0, 1, 2, ...
+        lr: of the dense network, and of the levels unless they are fine-tuned.
+        settings: any others, by their names in a study file.
+
+    Raises:
+        LehrError: a mode or branch does not exist, or a number is out of range.
+
+    >>> study = tickets(data="mnist", model="lenet_300_100", rounds=2, rewind="500it", branches=["reinit"])
+    >>> [(grid["row"], grid["level"]) for grid in study.grids]
+    [('ticket', 2), ('reinit', [1, 2])]
+    """
+    require(type(rounds) is int and rounds >= 1, f"rounds is {rounds!r}: give a whole number from 1")
+    require(seeds >= 1, f"seeds is {seeds}: give at least 1")
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
+    for branch in branches:
+        if branch not in BRANCHES:
+            raise unknown("branch", branch, BRANCHES)
+    require(len(set(branches)) == len(branches), f"the branches are {', '.join(branches)}: name each once")
+    if mode != "weights" and "reinit" in branches:
+        raise LehrError(f"reinit takes other weights and mode {mode} keeps those of training: leave one out")
+    values: dict[str, Any] = {
+        **settings, "data": data, "model": model, "rate": rate, "start": rewind, "rewind": MODES[mode], "kind": "ticket",
+        "seed": list(range(seeds)), "lr": lr, "against": NAME,
+    }  # fmt: skip
+    if mode == "fine-tune":
+        values |= {"ticket_lr": lr / FINE, "ticket_schedule": "constant"}
+    levels = list(range(1, rounds + 1))
+    own: dict[str, dict[str, Any]] = {
+        "shuffle": {"control": "shuffle"},
+        "invert": {"control": "invert"},
+        "reinit": {"reinit": OTHER},
+        "order": {"order": OTHER},
+    }
+    grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
+    for branch in branches:
+        # A branch of another order trains the dense network in the usual one.
+        changes = {f"ticket_{name}" if name == "order" else name: value for name, value in own[branch].items()}
+        grids.append({"row": branch, "level": levels, **changes})
+    return study_of({**values, "grids": grids}, f"tickets of {Path(model).stem} on {data}")

@@ -1,0 +1,174 @@
+"""One level of a lottery ticket: what is reset, to the bit, and where on the schedule it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lehr
+from lehr import LehrError, Mask
+from lehr.recipes.ticket import rewound, ticket
+from lehr.recipes.train import train
+from lehr.runs import RunFolder, TicketSettings, TrainSettings, validated
+from lehr.runs.digest import weights_digest
+from lehr.training import loop as loop_module
+from lehr.training.learning_rates import learning_rates
+
+SHORT = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "threads": 1}
+K, STEPS = 13, 38
+Weights = dict[str, torch.Tensor]
+
+
+def level(parent: Path, number: int, **changes) -> TicketSettings:
+    digest = weights_digest(RunFolder(parent).weights())
+    own = {"parent": str(parent), "parent_digest": digest, "level": number, "rate": 0.5, "start": f"{K}it"}
+    return validated(TicketSettings, {**SHORT, **own, **changes})
+
+
+class Watched:
+    """The weights, the rate and the batch of every step of one run."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.weights: dict[int, Weights] = {}
+        self.rates: dict[int, float] = {}
+        self.targets: dict[int, torch.Tensor] = {}
+        whole = loop_module._Run.batch
+
+        def batch(run, inputs, targets):
+            step = run.position.step
+            self.weights[step] = {name: t.detach().clone() for name, t in run.model.state_dict().items()}
+            self.targets[step] = targets.clone()
+            whole(run, inputs, targets)
+            self.rates[step] = run.optimizer.param_groups[0]["lr"]
+
+        patch.setattr(loop_module._Run, "batch", batch)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory) -> tuple[Path, Watched]:
+    folder = tmp_path_factory.mktemp("ticket") / "dense"
+    with pytest.MonkeyPatch.context() as patch:
+        seen = Watched(patch)
+        train(TrainSettings(**SHORT), folder)
+    return folder, seen
+
+
+@pytest.fixture(scope="module")
+def first(dense, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("ticket") / "one"
+    ticket(level(dense[0], 1), folder)
+    return folder
+
+
+def test_the_origin_is_the_dense_network_at_step_k_to_the_bit(dense, first):
+    origin = load_file(first / "origin.safetensors")
+    assert all(torch.equal(origin[name], tensor) for name, tensor in dense[1].weights[K].items())
+    assert not (first / "way").exists()
+
+
+def test_survivors_are_reset_bit_for_bit_and_the_schedule_goes_on(dense, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        ticket(level(dense[0], 1), tmp_path / "one")
+    mask = Mask.load(tmp_path / "one" / "mask.safetensors")
+    wanted = rewound(dense[1].weights[K], mask)
+    steps = sorted(step for step in seen.rates if step >= K)
+    assert steps == list(range(K, STEPS))
+    assert all(torch.equal(seen.weights[K][name], wanted[name]) for name in wanted), "snapshot times mask, exactly"
+    for step in steps:
+        assert torch.equal(seen.targets[step], dense[1].targets[step]), "the order of the data goes on from step k"
+        assert seen.rates[step] == dense[1].rates[step] == 0.1 * learning_rates["one-cycle"](step, STEPS)
+    for step in steps[1:]:
+        assert all((seen.weights[step][name][~keep] == 0).all() for name, keep in mask.items())
+
+
+def test_the_mask_is_of_the_largest_weights_at_the_end_and_levels_are_nested(dense, first, tmp_path):
+    ticket(level(first, 2), tmp_path / "two")
+    masks = [Mask.load(path / "mask.safetensors") for path in (first, tmp_path / "two")]
+    final = RunFolder(dense[0]).weights()
+    flat = torch.cat([final[name].abs().flatten() for name in masks[0]])
+    chosen = torch.cat([masks[0][name].flatten() for name in masks[0]])
+    assert flat[chosen].min() >= flat[~chosen].max()
+    assert (masks[1] - masks[0]).kept == 0
+    assert [mask.kept for mask in masks] == [round(0.5 * masks[0].size), round(0.25 * masks[0].size)]
+    assert (tmp_path / "two" / "origin.safetensors").read_bytes() == (first / "origin.safetensors").read_bytes()
+
+
+def test_rate_rewinding_keeps_the_weights_and_fine_tuning_the_rate_too(dense, tmp_path, monkeypatch):
+    final = RunFolder(dense[0]).weights()
+    for rewind, schedule, lr in (("rate", "one-cycle", 0.1), ("no", "constant", 0.001)):
+        with monkeypatch.context() as patch:
+            seen = Watched(patch)
+            ticket(level(dense[0], 1, rewind=rewind, schedule=schedule, lr=lr), tmp_path / rewind)
+        mask = Mask.load(tmp_path / rewind / "mask.safetensors")
+        begun = seen.weights[K]
+        assert all(torch.equal(begun[name], tensor) for name, tensor in rewound(final, mask).items())
+        assert seen.rates[K] == lr * learning_rates[schedule](K, STEPS)
+
+
+def test_controls_have_as_many_weights_in_every_layer(dense, first, tmp_path):
+    own = Mask.load(first / "mask.safetensors")
+    final = RunFolder(dense[0]).weights()
+    for control in ("shuffle", "invert"):
+        ticket(level(dense[0], 1, control=control), tmp_path / control)
+        mask = Mask.load(tmp_path / control / "mask.safetensors")
+        assert mask != own
+        assert [row.kept for row in mask.layers()] == [row.kept for row in own.layers()]
+        if control == "invert":
+            for name, keep in mask.items():
+                assert final[name].abs()[keep].max() <= final[name].abs()[~keep].min()
+
+
+def test_reinitialised_weights_are_those_of_another_seed(dense, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        ticket(level(dense[0], 1, reinit=7), tmp_path / "reinit")
+    mask = Mask.load(tmp_path / "reinit" / "mask.safetensors")
+    torch.manual_seed(7)
+    fresh = lehr.models.create("lenet_300_100", num_classes=10, input_shape=(1, 8, 8)).state_dict()
+    assert all(torch.equal(seen.weights[K][name], tensor) for name, tensor in rewound(fresh, mask).items())
+
+
+def test_left_out_layers_do_not_count_for_the_rate(dense, tmp_path):
+    """The realised rate on what is pruned is the one that was asked for."""
+    ticket(level(dense[0], 1, exclude_modules=("layers.1",)), tmp_path / "part")
+    mask = Mask.load(tmp_path / "part" / "mask.safetensors")
+    assert "layers.1.weight" not in mask
+    assert mask.kept == round(0.5 * mask.size)
+
+
+def test_the_test_set_is_read_once(first):
+    rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
+    assert rows
+    assert all("test" not in name for row in rows for name in row)
+
+
+def test_equal_weights_are_not_pruned_together(tmp_path):
+    """ZerO has many exact zeros: a threshold would take all of them, or none."""
+    train(TrainSettings(**{**SHORT, "epochs": 0, "init": "zero"}), tmp_path / "dense")
+    ticket(level(tmp_path / "dense", 1, epochs=0, start="0", rate=0.3, scope="layer"), tmp_path / "one")
+    mask = Mask.load(tmp_path / "one" / "mask.safetensors")
+    assert mask.kept == round(0.7 * mask.size)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"number": 3}, "level is 3 and .* is level 0: levels come one after the other"),
+        ({"number": 1, "control": "shufle"}, "there is no control 'shufle': did you mean 'shuffle'"),
+        ({"number": 1, "rate": 1.0}, "rate is 1.0"),
+        ({"number": 1, "start": "9ep"}, "the run is to go from 9ep to 1, steps 171 to 38"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(dense, tmp_path, change, message):
+    with pytest.raises(LehrError, match=message):
+        ticket(level(dense[0], change.pop("number"), **change), tmp_path / "run")
+
+
+def test_another_rewinding_step_branches_from_the_dense_run(first, tmp_path):
+    with pytest.raises(LehrError, match=r"was rewound to 13it and this is to be to 5it: branch from the dense run"):
+        ticket(level(first, 2, start="5it"), tmp_path / "two")

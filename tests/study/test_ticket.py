@@ -1,0 +1,89 @@
+"""Tickets as a study: levels in a row, branches at each, more of them later, stopped anywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from lehr import LehrError
+from lehr.base.errors import Interrupted
+from lehr.study.plan import plan
+from lehr.study.run import run_study
+from lehr.study.ticket import tickets
+from lehr.training import loop as loop_module
+from tests.study.small import bits
+
+SMALL = {
+    "data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "rewind": "5it", "threads": 1,
+}  # fmt: skip
+
+
+def test_levels_start_from_each_other_and_branches_from_the_ticket_before():
+    runs = plan(tickets(**SMALL, rounds=3, branches=["shuffle", "reinit", "order"]))
+    by_name = {run.name: run for run in runs}
+    assert sum(run.kind == "train" for run in runs) == 1, "one dense network"
+    assert sum(run.kind == "ticket" for run in runs) == 3 + 3 * 3
+    for run in runs:
+        if run.kind != "ticket":
+            continue
+        parent = by_name[run.parent]
+        if run.settings.level == 1:
+            assert parent.kind == "train"
+        else:
+            assert (parent.label, parent.settings.level) == ("ticket", run.settings.level - 1)
+        assert run.sparsity == pytest.approx(1 - 0.5**run.settings.level)
+    assert {run.settings.order for run in runs if run.kind == "train"} == {None}
+
+
+def test_fine_tuning_has_a_hundredth_of_the_rate_and_the_dense_network_its_own():
+    runs = plan(tickets(**SMALL, rounds=1, mode="fine-tune", lr=0.2))
+    assert [(run.settings.lr, run.settings.schedule) for run in runs] == [(0.2, "one-cycle"), (0.002, "constant")]
+    assert runs[1].settings.rewind == "no"
+
+
+def test_more_levels_later_train_nothing_twice(tmp_path):
+    first = run_study(tickets(**SMALL, rounds=1), tmp_path)
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")}
+    more = run_study(tickets(**SMALL, rounds=3, branches=["shuffle"]), tmp_path)
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())
+    assert next(row for row in more.rows if row.label == "ticket").accuracy == first.rows[-1].accuracy
+    assert [(row.label, round(row.sparsity, 3)) for row in more.rows if row.sparsity] == [
+        ("ticket", 0.5), ("shuffle", 0.5), ("ticket", 0.75), ("shuffle", 0.75), ("ticket", 0.875), ("shuffle", 0.875),
+    ]  # fmt: skip
+
+
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    study = tickets(**SMALL, rounds=2, branches=["reinit"])
+    run_study(study, tmp_path / "whole")
+    stops = count = 0
+
+    def batch(self, *given, plain=loop_module._Run.batch):
+        nonlocal count
+        plain(self, *given)
+        count += 1
+        if count % 11 == 0:
+            self.pause(stop=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module._Run, "batch", batch)
+        while True:
+            try:
+                run_study(study, tmp_path / "cut")
+                break
+            except Interrupted:
+                stops += 1
+    assert stops > 8
+    assert bits(tmp_path / "cut") == bits(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rounds": 0}, "rounds is 0"), ({"mode": "weight"}, "there is no mode 'weight': did you mean 'weights'"),
+        ({"branches": ["shufle"]}, "there is no branch 'shufle': did you mean 'shuffle'"),
+        ({"branches": ["reinit"], "mode": "rate"}, "reinit takes other weights and mode rate keeps those of training"),
+        ({"seeds": 0}, "seeds is 0"), ({"branches": ["order", "order"]}, "name each once"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_one_sentence(change, message):
+    with pytest.raises(LehrError, match=message):
+        tickets(**{**SMALL, "rounds": 2, **change})
