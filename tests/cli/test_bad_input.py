@@ -61,6 +61,7 @@ PIPELINE = (
     "--tune-epochs",
     "1",
 )
+TICKET = ("ticket", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1")
 
 TABLE = {
     # unknown names, with the nearest
@@ -82,9 +83,17 @@ TABLE = {
     "method option": ((*COMPARE, "--methods", "gradual:taget=fixed"), "no option of a method 'taget'"),
     "method option form": ((*COMPARE, "--methods", "gradual:fixed"), "the option 'fixed' of gradual is not understood"),
     "initialisation": ((*TRAIN, "--init", "zeroes"), "no initialisation 'zeroes': did you mean 'zero'"),
+    "branch": ((*TICKET, "--branches", "shufle"), "no branch 'shufle': did you mean 'shuffle'"),
+    "mode": ((*TICKET, "--mode", "weight"), "no mode 'weight': did you mean 'weights'"),
     "stage": ((*PIPELINE, "--stages", "zero,magnitud"), "no stage of a pipeline 'magnitud': did you mean 'magnitude'"),
     "part of smoothing": ((*TUNE, "--smooth", "label"), "no smooth 'label': did you mean 'labels'"),
     # values out of range
+    "rounds": ((*TICKET, "--rounds", "0"), "rounds is 0"),
+    "rate": ((*TICKET, "--rate", "1"), "rate is 1"),
+    "rewinding past the end": ((*TICKET, "--rewind", "9ep"), "the run is to go from"),
+    "rewinding in words": ((*TICKET, "--rewind", "late"), "the length 'late' is not understood"),
+    "points": (("connect", "DENSE", "DENSE", "--points", "1"), "points is 1"),
+    "no run to connect": (("connect", "DENSE", "nowhere"), "nowhere is not a run"),
     "drop": ((*TUNE, "--method", "rigl", "--drop", "1.5"), "drop is 1.5"),
     "cycles": ((*TUNE, "--method", "ac-dc", "--cycles", "30"), "30 cycles need 59 steps of annealing and there are 10"),
     "pressure on a mask": ((*TRAIN, "--learn-mask", "-1"), "learn_mask is -1"),

@@ -13,6 +13,7 @@ from lehr.base.errors import Interrupted, LehrError
 from lehr.cli import (
     bench,
     compare,
+    connect,
     demo,
     evaluate,
     export,
@@ -22,6 +23,7 @@ from lehr.cli import (
     run_recipe,
     sensitivity,
     show,
+    stability,
     study,
     ticket,
     train,
@@ -43,6 +45,8 @@ app.command()(tune.tune)
 app.command()(compare.compare)
 app.command()(pipeline.pipeline)
 app.command()(ticket.ticket)
+app.command()(stability.stability)
+app.command()(connect.connect)
 app.command()(preview.preview)
 app.command()(sensitivity.sensitivity)
 app.command()(evaluate.evaluate)

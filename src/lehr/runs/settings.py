@@ -189,8 +189,10 @@ class TicketSettings(TuneSettings):
     def _sparsity_of_the_level(cls, values: Any) -> Any:
         if isinstance(values, dict):
             level, rate = values.get("level"), values.get("rate", 0.2)
-            sound = type(level) is int and level >= 1 and isinstance(rate, (int, float)) and 0 < rate < 1
-            values = {**values, "sparsity": 1.0 - (1.0 - float(rate)) ** level if sound else 0.0}
+            sparsity = 0.0
+            if isinstance(level, int) and level >= 1 and isinstance(rate, (int, float)) and 0 < rate < 1:
+                sparsity = 1.0 - (1.0 - float(rate)) ** level
+            values = {**values, "sparsity": sparsity}
         return values
 
 

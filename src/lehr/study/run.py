@@ -239,9 +239,9 @@ class _Board:
                 self.records = gather(self.runs, self.out, self.records)
         self.save()
         if not self.study.keep_weights:
-            parents = {run.parent for run in self.runs}
+            needed = {run.parent for run in self.runs}
             for run in self.runs:
-                if run.kind == self.study.kind and run.name not in parents and self._final(run):
+                if run.kind == self.study.kind and run.name not in needed and self._final(run):
                     for name in ("model.safetensors", "mask.safetensors"):
                         (run.path(self.out) / name).unlink(missing_ok=True)
 

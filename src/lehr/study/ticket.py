@@ -11,7 +11,7 @@ from lehr.study.file import study_of
 from lehr.study.plan import Study
 
 MODES = {"weights": "weights", "rate": "rate", "fine-tune": "no"}
-BRANCHES = ("shuffle", "invert", "reinit", "order")
+BRANCHES = ("shuffle", "invert", "reinit", "order", "shuffle-order")
 NAME = "ticket"
 OTHER = 1000  # added to the seed of a branch that draws anew
 FINE = 100  # the rate of fine-tuning is that of training over this
@@ -39,8 +39,8 @@ def tickets(
         rewind: step k to which levels go back, as ``0``, ``500it``, ``2ep`` or ``1ep100it``.
         mode: ``weights`` resets survivors to step k; ``rate`` keeps them and resets the learning rate; ``fine-tune`` keeps them, at a
             hundredth of the rate; all for the rest of the schedule.
-        branches: controls at every level: ``shuffle`` has as many weights in each layer, elsewhere; ``invert`` has the smallest; ``reinit`` trains the
-            mask from other weights; ``order`` trains the ticket in another order of the data.
+        branches: controls at every level, ``order`` of the dense network being the usual one: ``shuffle`` has as many weights in each layer, elsewhere; ``invert`` has the smallest; ``reinit`` trains the
+            mask from other weights; ``order`` trains the ticket in another order of the data, ``shuffle-order`` the shuffled mask.
         seeds: how many; 0, 1, 2, ...
         lr: of the dense network, and of the levels unless they are fine-tuned.
         settings: any others, by their names in a study file.
@@ -73,11 +73,9 @@ def tickets(
         "shuffle": {"control": "shuffle"},
         "invert": {"control": "invert"},
         "reinit": {"reinit": OTHER},
-        "order": {"order": OTHER},
+        "order": {"ticket_order": OTHER},
+        "shuffle-order": {"control": "shuffle", "ticket_order": OTHER},
     }
     grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
-    for branch in branches:
-        # A branch of another order trains the dense network in the usual one.
-        changes = {f"ticket_{name}" if name == "order" else name: value for name, value in own[branch].items()}
-        grids.append({"row": branch, "level": levels, **changes})
+    grids += [{"row": branch, "level": levels, **own[branch]} for branch in branches]
     return study_of({**values, "grids": grids}, f"tickets of {Path(model).stem} on {data}")

@@ -1,0 +1,71 @@
+"""`connect`: what lies between two runs."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lehr.analysis import Barrier, barrier
+from lehr.base.errors import require
+from lehr.data import Batches
+from lehr.data.batches import evaluation_batches
+from lehr.recipes.network import JudgeSettings, open_network
+from lehr.training.averaging import BN_BATCHES, has_batch_norm
+
+PARTS = ("train", "test")
+
+
+class ConnectSettings(JudgeSettings):
+    """Which two networks, and how closely the line between them is looked at."""
+
+    other: str
+    points: int = Field(default=30, ge=2)
+    bn_batches: int = Field(
+        default=BN_BATCHES, ge=0
+    )  # for batch-norm at every place; 0 mixes the statistics of the two
+    limit: int | None = Field(default=10_000, ge=1)  # training examples that are judged; None for all
+
+
+def connect(settings: ConnectSettings) -> dict[str, Any]:
+    """The error barrier between two networks on training and test data (1912.05671).
+
+    Returns:
+        by part: ``alphas``, ``errors``, ``losses``, ``barrier``, ``loss_barrier`` and ``connected``.
+
+    Raises:
+        LehrError: there is no such run, or the two are of different networks or data.
+    """
+    first = open_network(settings)
+    second = open_network(settings.model_copy(update={"run": settings.other}))
+    data = first.data
+    same = second.data.name == data.name and second.data.input_shape == data.input_shape
+    require(
+        same, f"{settings.run} is of {data.name} and {settings.other} of {second.data.name}: give two of the same data"
+    )
+    statistics: list[Tensor] | None = None
+    if settings.bn_batches and has_batch_norm(first.model):
+        size = min(first.settings.batch_size, len(data.train))
+        statistics = [inputs for inputs, _ in islice(Batches(data, size, 0).epoch(0), settings.bn_batches)]
+    result: dict[str, Any] = {"run": settings.run, "other": settings.other}
+    for part in PARTS:
+        examples = data.test if part == "test" else data.train
+        count = len(examples) if part == "test" or settings.limit is None else min(len(examples), settings.limit)
+        batches = list(evaluation_batches(examples.take(torch.arange(count)), data))
+        result[part] = told(barrier(first.model, second.model, batches, points=settings.points, statistics=statistics))
+    return result
+
+
+def told(found: Barrier) -> dict[str, Any]:
+    """As plain values.
+
+    >>> told(Barrier((0.0, 1.0), (0.1, 0.1), (0.2, 0.2)))["connected"]
+    True
+    """
+    return {
+        "alphas": list(found.alphas), "errors": list(found.errors), "losses": list(found.losses), "barrier": found.barrier,
+        "loss_barrier": found.loss_barrier, "connected": found.connected,
+    }  # fmt: skip
