@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lehr import LehrError
 from lehr.analysis.rank import ranks
 from lehr.models import initialise
 
@@ -26,6 +27,13 @@ def test_zero_begins_with_full_rank_where_the_layer_narrows_or_the_hadamard_matr
     model = initialise(nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4), nn.Linear(4, 16)), "zero")
     assert [(one.rank, one.full) for one in ranks(model)] == [(4, 4)] * 3
     assert [one.stable for one in ranks(model)] == pytest.approx([4.0, 4.0, 4.0])
+
+
+def test_what_is_no_number_is_one_sentence():
+    model = nn.Linear(3, 3)
+    model.weight.data[0, 0] = float("nan")
+    with pytest.raises(LehrError, match="weight has weights that are no finite numbers"):
+        ranks(model)
 
 
 def test_modules_can_be_left_out():

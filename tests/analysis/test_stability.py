@@ -57,3 +57,5 @@ def test_overlap_by_layer():
 def test_another_network_is_one_sentence():
     with pytest.raises(LehrError, match="a of the mask is missing, or of another shape"):
         distance({"a": torch.ones(3)}, A, MASK)
+    with pytest.raises(LehrError, match="b of the mask is missing"):
+        travel(A, {"a": B["a"]}, MASK)

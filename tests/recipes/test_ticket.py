@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 
 import lehr
 from lehr import LehrError, Mask
-from lehr.recipes.ticket import rewound, ticket
+from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
 from lehr.runs import RunFolder, TicketSettings, TrainSettings, validated
 from lehr.runs.digest import weights_digest
@@ -27,6 +26,11 @@ def level(parent: Path, number: int, **changes) -> TicketSettings:
     digest = weights_digest(RunFolder(parent).weights())
     own = {"parent": str(parent), "parent_digest": digest, "level": number, "rate": 0.5, "start": f"{K}it"}
     return validated(TicketSettings, {**SHORT, **own, **changes})
+
+
+def rewound(tensors: Weights, mask: Mask) -> Weights:
+    """Snapshot times mask."""
+    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in tensors.items()}
 
 
 class Watched:
@@ -141,10 +145,35 @@ def test_left_out_layers_do_not_count_for_the_rate(dense, tmp_path):
     assert mask.kept == round(0.5 * mask.size)
 
 
-def test_the_test_set_is_read_once(first):
-    rows = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
-    assert rows
-    assert all("test" not in name for row in rows for name in row)
+def test_the_test_set_is_read_once(dense, tmp_path, monkeypatch):
+    looks = []
+    judge = loop_module._Run.judge
+    monkeypatch.setattr(
+        loop_module._Run, "judge", lambda run, part: looks.append(part is run.data.test) or judge(run, part)
+    )
+    parent = ticket(level(dense[0], 1, rewind="rate"), tmp_path / "one")
+    assert parent["test"]["accuracy"] > 0
+    assert sum(looks) == 1
+
+
+def test_a_shuffled_mask_is_not_kept_to_what_the_levels_before_have_left(first, dense, tmp_path):
+    """At level 3 a mask that is random in the whole layer shares little with the ticket."""
+    ticket(level(first, 2), tmp_path / "two")
+    for control in ("none", "shuffle", "invert"):
+        ticket(level(tmp_path / "two", 3, control=control), tmp_path / control)
+    masks = {c: Mask.load(tmp_path / c / "mask.safetensors") for c in ("none", "shuffle", "invert")}
+    before = Mask.load(tmp_path / "two" / "mask.safetensors")
+    share = (masks["shuffle"] & masks["none"]).kept / masks["none"].kept
+    assert share < 0.35, "one in eight by chance, more in small layers"
+    assert (masks["invert"] - before).kept == 0
+    overlap = (masks["invert"] & masks["none"]).kept / masks["none"].kept
+    assert overlap < 0.2, "only where more than half of a layer is kept"
+
+
+def test_a_method_does_not_bring_back_what_was_pruned(first, tmp_path):
+    changes = {"method": "temperature-annealing", "target": "moving"}
+    ticket(level(first, 2, **changes), tmp_path / "two")
+    assert (Mask.load(tmp_path / "two" / "mask.safetensors") - Mask.load(first / "mask.safetensors")).kept == 0
 
 
 def test_equal_weights_are_not_pruned_together(tmp_path):
@@ -161,6 +190,17 @@ def test_equal_weights_are_not_pruned_together(tmp_path):
         ({"number": 3}, "level is 3 and .* is level 0: levels come one after the other"),
         ({"number": 1, "control": "shufle"}, "there is no control 'shufle': did you mean 'shuffle'"),
         ({"number": 1, "rate": 1.0}, "rate is 1.0"),
+        ({"number": 1, "start": "1"}, "rewinding to 1 leaves no step of the schedule to train: go back further"),
+        (
+            {"number": 1, "control": "shuffle", "method": "gradual"},
+            "control is shuffle and gradual chooses its weights again",
+        ),
+        ({"number": 1, "distill": 0.5}, "distill is 0.5, and a ticket has no use for it"),
+        ({"number": 1, "schedule": "allr"}, "schedule is allr, which a ticket cannot have"),
+        ({"number": 1, "method": "dense"}, "method is dense, which a ticket cannot have"),
+        ({"number": 1, "sparsity": 0.9}, "sparsity is 0.9 and that of a ticket follows from level and rate"),
+        ({"number": 1, "granularity": "2:4"}, "granularity is 2:4, which is sparse by itself"),
+        ({"number": "1"}, "level is '1'"),
         ({"number": 1, "start": "9ep"}, "the run is to go from 9ep to 1, steps 171 to 38"),
     ],
 )

@@ -60,6 +60,18 @@ def test_every_relu_and_every_convolution_by_hand():
     assert torch.equal(model(x), plain)
 
 
+def test_in_place_it_is_soft_too():
+    x = torch.tensor([-1.0, 2.0])
+    with lehr.Smoothing(10).at(0):
+        for act in (torch.relu_, F.relu_, torch.Tensor.relu_, lambda x: F.relu(x, inplace=True), nn.ReLU(inplace=True)):
+            y = x.clone()
+            act(y)
+            assert torch.allclose(y, x * torch.sigmoid(x))
+            z = x.clone().requires_grad_() * 1.0
+            act(z)
+            z.sum().backward()
+
+
 def test_nothing_is_put_into_the_network():
     model, x = Ways(), torch.randn(2, 3, 8, 8)
     modules = list(model.named_modules())

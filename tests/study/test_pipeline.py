@@ -67,6 +67,8 @@ def test_convolutions_are_gone_around_and_a_vit_has_its_labels_smoothed():
         ({"smooth": ["skips"]}, "the network has no convolution to go around"),
         ({"stages": ["magnitude"], "smooth": ["labels"]}, "the stages leave smoothing out"),
         ({"method": "dense"}, "method is dense, and a pipeline prunes"),
+        ({"stages": ["magnitude"], "learn_mask": 7.0}, "learn_mask is 7.0 and the stages leave mask out"),
+        ({"stages": ["magnitude"], "smooth_for": "1ep"}, "smooth_for is 1ep and the stages leave smooth out"),
         ({"learn_mask": 0.0}, "learn_mask is 0, which is no mask: leave mask out"),
         ({"seeds": 0}, "seeds is 0"),
     ],

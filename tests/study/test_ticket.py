@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from lehr import LehrError
 from lehr.base.errors import Interrupted
+from lehr.study.file import study_of
 from lehr.study.plan import plan
 from lehr.study.run import run_study
 from lehr.study.ticket import tickets
 from lehr.training import loop as loop_module
 from tests.study.small import bits
 
+SMALL_FILE = {"kind": "ticket", "data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5}
 SMALL = {
     "data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "rewind": "5it", "threads": 1,
 }  # fmt: skip
@@ -32,6 +36,42 @@ def test_levels_start_from_each_other_and_branches_from_the_ticket_before():
             assert (parent.label, parent.settings.level) == ("ticket", run.settings.level - 1)
         assert run.sparsity == pytest.approx(1 - 0.5**run.settings.level)
     assert {run.settings.order for run in runs if run.kind == "train"} == {None}
+
+
+def test_what_is_drawn_anew_differs_from_seed_to_seed():
+    runs = plan(tickets(**SMALL, rounds=2, branches=["reinit", "order"], seeds=3))
+    for label, name in (("reinit", "reinit"), ("order", "order")):
+        assert {(run.seed, getattr(run.settings, name)) for run in runs if run.label == label} == {
+            (0, 1000),
+            (1, 1001),
+            (2, 1002),
+        }
+
+
+def test_one_more_level_where_only_the_results_are_left_does_what_it_needs_again(tmp_path):
+    run_study(tickets(**SMALL, rounds=2), tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    found = run_study(tickets(**SMALL, rounds=3), tmp_path)
+    assert [round(row.sparsity, 3) for row in found.rows] == [0.0, 0.5, 0.75, 0.875]
+
+
+def test_the_levels_of_a_named_row_are_of_the_ticket_before_it(tmp_path):
+    runs = plan(
+        study_of(
+            {**SMALL_FILE, "grids": [{"row": "mine", "level": 2, "control": "shuffle"}, {"row": "ticket", "level": 2}]},
+            "t",
+        )
+    )
+    assert {(run.settings.level, run.settings.control): run.label for run in runs if run.kind == "ticket"} == {
+        (1, "none"): "ticket", (2, "shuffle"): "mine", (2, "none"): "ticket",
+    }  # fmt: skip
+
+
+def test_tickets_are_not_counted_in_epochs():
+    with pytest.raises(LehrError, match="alike is epochs, and every level of a ticket trains again"):
+        plan(study_of({**SMALL_FILE, "level": 2, "alike": "epochs"}, "t"))
+    with pytest.raises(LehrError, match="learn_mask is given, and a ticket begins with a plain dense run"):
+        run_study(study_of({**SMALL_FILE, "level": 1, "learn_mask": 1.0}, "t"), "nowhere")
 
 
 def test_fine_tuning_has_a_hundredth_of_the_rate_and_the_dense_network_its_own():

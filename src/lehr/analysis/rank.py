@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lehr.base.errors import require
 from lehr.masks.targets import Modules, target_parameters
 
 TOLERANCE = 1e-3  # of the largest singular value
@@ -36,6 +37,9 @@ def ranks(model: nn.Module, target_modules: Modules = None, exclude_modules: Mod
         model: any network.
         target_modules, exclude_modules: as in `lehr.select`.
 
+    Raises:
+        LehrError: a weight is no finite number.
+
     >>> layer = nn.Linear(3, 3, bias=False)
     >>> _ = layer.weight.data.copy_(torch.diag(torch.tensor([2.0, 1.0, 0.0])))
     >>> ranks(layer)
@@ -46,6 +50,7 @@ def ranks(model: nn.Module, target_modules: Modules = None, exclude_modules: Mod
 
 
 def _rank(name: str, weight: Tensor) -> Rank:
+    require(bool(weight.isfinite().all()), f"{name} has weights that are no finite numbers: their rank is undefined")
     values = torch.linalg.svdvals(weight.flatten(1).double())
     largest = float(values.max())
     if largest == 0.0:

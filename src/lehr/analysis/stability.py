@@ -46,10 +46,7 @@ def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor], mask: Mask) -> Di
     """
     square = product = first = second = 0.0
     for name, keep in mask.items():
-        for one in (a, b):
-            fits = name in one and one[name].shape == keep.shape
-            require(fits, f"{name} of the mask is missing, or of another shape: give state dicts of its network")
-        x, y = a[name].detach().cpu()[keep].double(), b[name].detach().cpu()[keep].double()
+        x, y = _masked(a, name, keep), _masked(b, name, keep)
         square += float((x - y).square().sum())
         product += float(x @ y)
         first += float(x @ x)
@@ -68,7 +65,7 @@ def travel(before: Mapping[str, Tensor], after: Mapping[str, Tensor], mask: Mask
     """
     found = {}
     for name, keep in mask.items():
-        x, y = before[name].detach().cpu()[keep].double(), after[name].detach().cpu()[keep].double()
+        x, y = _masked(before, name, keep), _masked(after, name, keep)
         size = float(x.norm())
         moved = float((y - x).norm())
         found[name] = moved / size if size else (0.0 if not moved else float("inf"))
@@ -86,3 +83,9 @@ def overlap(a: Mask, b: Mask) -> dict[str, float]:
     both, either = a & b, a | b
     counts = {row.name: row.kept for row in either.layers()}
     return {row.name: row.kept / counts[row.name] if counts[row.name] else 1.0 for row in both.layers()}
+
+
+def _masked(state: Mapping[str, Tensor], name: str, keep: Tensor) -> Tensor:
+    fits = name in state and state[name].shape == keep.shape
+    require(fits, f"{name} of the mask is missing, or of another shape: give state dicts of its network")
+    return state[name].detach().cpu()[keep].double()

@@ -27,7 +27,7 @@ def connect(
             help="Batches for batch-norm's statistics at each place; 0 mixes the two.", rich_help_panel=options.RUN
         ),
     ] = 100,
-    limit: Annotated[int, typer.Option(help="Training examples to judge on.", rich_help_panel=options.RUN)] = 10_000,
+    examples: Annotated[int, typer.Option(help="Training examples to judge on.", rich_help_panel=options.RUN)] = 10_000,
     out: Annotated[
         Path | None, typer.Option(help="Folder for connect.json and the plot.", rich_help_panel=options.RUN)
     ] = None,

@@ -22,7 +22,10 @@ def pipeline(
         str, typer.Option(help="Any of zero, mask, magnitude and smooth.", rich_help_panel=STAGES)
     ] = "zero,mask,magnitude,smooth",
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Also without each stage, and with each alone.", rich_help_panel=STAGES)
+        bool,
+        typer.Option(
+            "--ablate", help="Also without each stage, and each with magnitude alone.", rich_help_panel=STAGES
+        ),
     ] = False,
     learn_mask: options.LearnMask = None,
     mask_polarise: options.MaskPolarise = None,

@@ -34,6 +34,7 @@ def stability(
     limit: options.Limit = None,
     image_size: options.ImageSize = None,
     augment: options.Augment = None,
+    context: options.Context = None,
     epochs: Annotated[int, typer.Option(help="Of the dense network.", rich_help_panel=options.TRAINING)] = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
@@ -80,8 +81,8 @@ def stability(
     )
     folder = out or default_folder(study)
     found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    rows = measure(found)
     publish(found, folder, ["lehr", *sys.argv[1:]])
+    rows = measure(found)
     told = [row.as_dict() for row in rows]
     write_json(folder / "stability.json", told)
     write_text(folder / "stability.svg", stability_plot(told))

@@ -19,14 +19,15 @@ def controlled(mask: Mask, how: str, weights: Mapping[str, Tensor], seed: int, w
 
     Args:
         mask: the chosen one.
-        how: ``none``; ``shuffle`` puts what is kept at random places of the same layer; ``invert`` keeps the smallest magnitudes.
+        how: ``none``; ``shuffle`` puts what is kept at random places of the same layer; ``invert`` keeps the smallest magnitudes of those that `within` has.
         weights: full tensors by name, which ``invert`` ranks.
         seed: of the places, and of ties.
-        within: a former mask, outside which nothing is kept.
+        within: a former mask, outside which ``invert`` keeps nothing; ``shuffle`` takes the whole layer, as 1903.01611 does.
 
     Raises:
         LehrError: there is no such control.
 
+    >>> import torch
     >>> mask = Mask({"w": torch.tensor([False, False, True])})
     >>> controlled(mask, "invert", {"w": torch.tensor([2.0, 1.0, 3.0])}, 0)["w"].tolist()
     [False, True, False]
@@ -48,7 +49,7 @@ def controlled(mask: Mask, how: str, weights: Mapping[str, Tensor], seed: int, w
     for name, cut in cuts.items():
         if cut.group in kept:
             continue
-        room = None if within is None else cut.fold((~within[name]).float()) == 0
+        room = None if within is None or how == "shuffle" else cut.fold((~within[name]).float()) == 0
         count = int((cut.fold((~mask[name]).float()) == 0).sum())
         kept |= keep_best({cut.group: scored[cut.group]}, {cut.group: room}, count, seed)
     shapes = {row.name: row.shape for row in mask.layers()}

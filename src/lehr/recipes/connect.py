@@ -27,7 +27,7 @@ class ConnectSettings(JudgeSettings):
     bn_batches: int = Field(
         default=BN_BATCHES, ge=0
     )  # for batch-norm at every place; 0 mixes the statistics of the two
-    limit: int | None = Field(default=10_000, ge=1)  # training examples that are judged; None for all
+    examples: int = Field(default=10_000, ge=1)  # of the training set that are judged
 
 
 def connect(settings: ConnectSettings) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     result: dict[str, Any] = {"run": settings.run, "other": settings.other}
     for part in PARTS:
         examples = data.test if part == "test" else data.train
-        count = len(examples) if part == "test" or settings.limit is None else min(len(examples), settings.limit)
+        count = len(examples) if part == "test" else min(len(examples), settings.examples)
         batches = list(evaluation_batches(examples.take(torch.arange(count)), data))
         result[part] = told(barrier(first.model, second.model, batches, points=settings.points, statistics=statistics))
     return result

@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lehr import models
 from lehr.base.errors import LehrError, require
 from lehr.base.tensors import write_tensors
 from lehr.data import Batches
-from lehr.masks import Mask, select
+from lehr.masks import select
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
 from lehr.recipes.parent import load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
-from lehr.recipes.tune import annealing_steps, build_method, check_sparse, counts, former_mask
+from lehr.recipes.tune import annealing_steps, build_method, check_sparse, counts, former_mask, score_data
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
 from lehr.runs.weights import read_weights
 from lehr.training import fit, together
+from lehr.training.diagnosis import diagnose_run
 from lehr.training.loop import load_weights, steps_per_epoch, total_steps
 from lehr.training.progress import bar
 
@@ -34,7 +36,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     the data go on from step k. With ``rewind: rate`` the weights stay and the rest is the same (Renda et al. 2020, 2003.02389); with ``rewind: no``
     they stay and the rate is that of the end (fine-tuning). ``control`` and ``reinit`` are the paper's controls (1903.01611).
 
-    The folder holds ``origin.safetensors`` beside network and mask, so that the next level needs nothing else.
+    With ``rewind: weights`` the folder holds ``origin.safetensors`` beside network and mask, so that the next level needs nothing else.
 
     Args:
         settings: of this level; the parent is the folder of the level before, or of the dense run.
@@ -58,28 +60,45 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     model = fresh_model(settings.model, data, base.seed)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     within = former_mask(settings.parent)
+    looked_at = score_data(settings, data)
     chosen = select(
         model, settings.sparsity, score=settings.score, scope=settings.scope, distribution=settings.distribution,
         granularity=settings.granularity, target_modules=settings.target_modules, exclude_modules=settings.exclude_modules,
-        within=within, seed=settings.seed,
+        within=within, seed=settings.seed, data=looked_at, rounds=None if looked_at is None else 1,
     )  # fmt: skip
-    weights = whole_parameters(model, chosen)
-    mask = controlled(chosen, settings.control, weights, settings.seed, within)
-    steps = annealing_steps(settings, steps_per_epoch(settings, data), total_steps(settings, data))
-    method = build_method(settings, mask, steps)
+    mask = controlled(chosen, settings.control, whole_parameters(model, chosen), settings.seed, within)
+    total = total_steps(settings, data)
+    require(
+        total > 0 or not settings.epochs,
+        f"rewinding to {settings.start} leaves no step of the schedule to train: go back further, 1it is one step",
+    )
+    method = build_method(
+        settings,
+        mask,
+        annealing_steps(settings, steps_per_epoch(settings, data), total),
+        within if mask is chosen else None,
+    )
+    require(
+        mask is chosen or not method.reselects,
+        f"control is {settings.control} and {settings.method} chooses its weights again: give a method with a fixed target",
+    )
+    if settings.reinit is not None:
+        fresh = models.initialise(fresh_model(settings.model, data, settings.reinit), getattr(base, "init", "default"))
+        load_weights(model, fresh.state_dict(), "a fresh network")
+    _check_origin(settings, base)
     batches = len(Batches(data, settings.batch_size, settings.order_seed))
     with together.opened(folder, settings, resume=resume):
         if folder.done:
             return ended_well(folder)
-        origin = _origin(settings, base, folder)
-        if settings.reinit is not None:
-            load_weights(model, fresh_model(settings.model, data, settings.reinit).state_dict(), "a fresh network")
-        elif settings.rewind == "weights":
-            load_weights(model, origin, f"step {settings.start}")
+        if settings.rewind == "weights" and settings.reinit is None:
+            load_weights(model, _origin(settings, base, folder), f"step {settings.start}")
         torch.manual_seed(settings.seed)
         with bar(f"level {settings.level}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
         result = scores_of(outcome, data) | counts(model, method)
+        notes = diagnose_run(folder.metrics(), method.target, None)
+        if notes:
+            result["notes"] = notes
         if together.rank() == 0:
             check_sparse(model, method.target)
             method.target.save(folder.mask)
@@ -87,31 +106,41 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     return folder.result()
 
 
-def rewound(origin: dict[str, Tensor], mask: Mask) -> dict[str, Tensor]:
-    """``m W_k``: the tensors of step k with exact zeros outside the mask.
-
-    >>> rewound({"w": torch.tensor([1.0, 2.0])}, Mask({"w": torch.tensor([True, False])}))["w"].tolist()
-    [1.0, 0.0]
-    """
-    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in origin.items()}
-
-
-def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict[str, Tensor]:
-    """The dense network at step k: from the level before, or trained up to there once more, to the same bits."""
-    if folder.origin.is_file():
-        return read_weights(folder.origin)
+def _check_origin(settings: TicketSettings, base: Settings) -> None:
+    """Raise unless the parent's weights at step k can be had."""
     if isinstance(base, TicketSettings):
         require(
             base.start == settings.start,
             f"{settings.parent} was rewound to {base.start} and this is to be to {settings.start}: branch from the dense run",
         )
-        found = read_weights(RunFolder(settings.parent).origin)
-    else:
-        if not isinstance(base, TrainSettings) or base.learn_mask or base.parent is not None:
-            raise LehrError(f"{settings.parent} is not a dense run from its initialisation: a ticket begins with one")
+    elif not isinstance(base, TrainSettings) or base.learn_mask or base.parent is not None:
+        raise LehrError(f"{settings.parent} is not a dense run from its initialisation: a ticket begins with one")
+
+
+def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict[str, Tensor]:
+    """The dense network at step k: from the level before, or trained up to there once more, to the same bits."""
+    if not folder.origin.is_file():
+        before = RunFolder(settings.parent).origin
         way = folder.path / "way"
-        train(base.model_copy(update={"stop": settings.start, "average": 0.0, "bn_batches": None}), way, resume=True)
-        found = RunFolder(way).weights()
-    write_tensors(folder.origin, found, {"format": "pt"})
-    shutil.rmtree(folder.path / "way", ignore_errors=True)
-    return found
+        if isinstance(base, TrainSettings) or not before.is_file():
+            dense = _dense(base)
+            train(
+                dense.model_copy(update={"stop": settings.start, "average": 0.0, "bn_batches": None}), way, resume=True
+            )
+        together.meet()
+        if together.rank() == 0:
+            found = RunFolder(way).weights() if way.is_dir() else read_weights(before)
+            write_tensors(folder.origin, found, {"format": "pt"})
+            shutil.rmtree(way, ignore_errors=True)
+        together.meet()
+    return read_weights(folder.origin)
+
+
+def _dense(base: Settings) -> TrainSettings:
+    """The settings of the dense run that a chain of levels began with."""
+    while not isinstance(base, TrainSettings):
+        found = parent_settings(base.parent) if base.parent is not None else None
+        require(found is not None, "the level before has lost its origin: branch from the dense run")
+        assert found is not None
+        base = found
+    return base

@@ -57,7 +57,9 @@ def train(
         with bar(f"training {settings.model}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, mask=mask, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
-        result = scores_of(outcome, data) | {"parameters": size, "nonzeros": size}
+        exact = settings.init != "default" or settings.learn_mask  # else a zero is an accident
+        nonzeros = sum(int((p != 0).sum()) for p in model.parameters()) if exact else size
+        result = scores_of(outcome, data) | {"parameters": size, "nonzeros": nonzeros}
         if settings.parent is not None and RunFolder(settings.parent).mask.is_file():
             result["notes"] = [
                 "the parent was sparse, and its zeros were trained like any weight: the network is dense"
@@ -84,6 +86,11 @@ def mask_learning(settings: TrainSettings, data: Dataset) -> MaskLearning | None
     warm_up, ramp = (
         parse_length(text, steps_per_epoch=per_epoch, total=total)
         for text in (settings.mask_warm_up, settings.mask_ramp)
+    )
+    require(
+        warm_up + ramp <= total,
+        f"mask_warm_up {settings.mask_warm_up} and mask_ramp {settings.mask_ramp} are {warm_up + ramp} steps and the run has {total}: "
+        "shorten them or add epochs",
     )
     return MaskLearning(
         sparsity=settings.learn_mask, polarise=settings.mask_polarise, warm_up=warm_up, ramp=ramp,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lehr.base.errors import LehrError, unknown
-from lehr.masks.granules import check_granularity
+from lehr.masks.granules import check_granularity, n_of_m_sparsity
 from lehr.masks.selection import given_sparsity
 
 LearningRate = Literal["constant", "one-cycle", "multistep", "cosine", "linear", "llr", "allr"]
@@ -168,6 +168,12 @@ class TuneSettings(Settings):
         return values
 
 
+# What a run that is tuned may set, and one that is rewound has no use for.
+UNUSED = (
+    "distill", "distill_temperature", "smooth", "smooth_for", "label_smoothing", "softness", "skip", "probe", "restart",
+)  # fmt: skip
+
+
 class TicketSettings(TuneSettings):
     """A subnetwork found by iterative pruning, trained again from where its weights were at an earlier step.
 
@@ -176,8 +182,8 @@ class TicketSettings(TuneSettings):
 
     method: str = "one-shot"
     sparsity: float = 0.0
-    level: int = Field(ge=1)  # how often something has been pruned
-    rate: float = Field(default=0.2, gt=0, lt=1)  # share of the remaining weights that goes at every level
+    level: int = Field(ge=1, strict=True)  # how often something has been pruned
+    rate: float = Field(default=0.2, gt=0, lt=1, strict=True)  # share of the remaining weights that goes at every level
     rewind: Literal["weights", "rate", "no"] = (
         "weights"  # what goes back to step k beside the data: both, the rate, nothing
     )
@@ -192,8 +198,27 @@ class TicketSettings(TuneSettings):
             sparsity = 0.0
             if isinstance(level, int) and level >= 1 and isinstance(rate, (int, float)) and 0 < rate < 1:
                 sparsity = 1.0 - (1.0 - float(rate)) ** level
+            given = values.get("sparsity", sparsity)
+            if given not in (sparsity, 0.0):
+                raise LehrError(f"sparsity is {given} and that of a ticket follows from level and rate: leave it out")
+            if n_of_m_sparsity(str(values.get("granularity", "unstructured"))) is not None:
+                raise LehrError(
+                    f"granularity is {values['granularity']}, which is sparse by itself: a ticket goes level by level"
+                )
+            if sparsity == 1.0:
+                raise LehrError(f"level {level} at a rate of {rate} leaves nothing: lower the level")
             values = {**values, "sparsity": sparsity}
         return values
+
+    @model_validator(mode="after")
+    def _nothing_of_no_use(self) -> TicketSettings:
+        for name in UNUSED:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise LehrError(f"{name} is {getattr(self, name)!r}, and a ticket has no use for it: leave it out")
+        for name, value in (("method", "dense"), ("score", "learned-mask"), ("schedule", "allr")):
+            if getattr(self, name) == value:
+                raise LehrError(f"{name} is {value}, which a ticket cannot have: choose another")
+        return self
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 RELUS = frozenset({torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu_})
 """What a ReLU is called, by modules and by functions."""
+IN_PLACE = frozenset({torch.relu_, Tensor.relu_, F.relu_})
 
 
 def soft_relu(x: Tensor, beta: float) -> Tensor:

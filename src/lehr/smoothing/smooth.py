@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lehr.base.errors import LehrError, check_fraction, require, unknown
-from lehr.smoothing.activations import RELUS, soft_relu
+from lehr.smoothing.activations import IN_PLACE, RELUS, soft_relu
 from lehr.smoothing.skips import skip
 
 PARTS = ("labels", "activations", "skips")
@@ -130,7 +131,12 @@ class _Soft(TorchFunctionMode):
         if function in RELUS:
             self.relus += 1
             if self.beta is not None:
-                return soft_relu(args[0] if args else kwargs["input"], self.beta)
+                x = args[0] if args else kwargs["input"]
+                soft = soft_relu(x, self.beta)
+                inside = function in IN_PLACE or (
+                    function is F.relu and (kwargs.get("inplace") or args[1:2] == (True,))
+                )
+                return x.copy_(soft) if inside else soft
         result = function(*args, **kwargs)
         if function in CONVOLUTIONS:
             self.convolutions += 1

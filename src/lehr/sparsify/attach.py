@@ -92,7 +92,7 @@ class Attachment:
             raise LehrError("rank is given and the weights are sharded, so every rank draws its own part: leave it out")
         self.passes = Passes(self.slots, inactive, rank)
         self._frozen = False  # inside `judged`
-        self._warned = False
+        self._warned = self._uncut = False
         self._watch: Interceptor | None = None
         self._hooks: list[Any] = []
         self._take_target()
@@ -175,8 +175,9 @@ class Attachment:
             raise LehrError("this network is attached already: leave the first `with lehr.attach(...)` before the next")
         if self.step == 0 and self.method.due(0):
             self._retarget()
-        if self.finished or self.method.clears:
+        if self.finished:
             self._cut()
+        self._uncut = self.method.clears  # at the first pass: until then a state may be loaded, in any order
         for slot in self.slots:
             slot.watch()
         self._watch = Interceptor(self.called, self._around_call)
@@ -231,6 +232,9 @@ class Attachment:
             yield
         elif self.finished or graded:
             if graded:
+                if self._uncut:
+                    self._uncut = False
+                    self._cut()
                 with torch.no_grad():
                     wanted = State.DRAWN if self.called.training else State.JUDGED
                     self.passes.begin(wanted, self.method, self.step)

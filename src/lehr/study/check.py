@@ -12,7 +12,7 @@ from lehr.masks import Mask, select
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.train import fresh_model, mask_learning
 from lehr.recipes.tune import DENSE, LEARNED, SELECTION, annealing_steps, build_method, build_smoothing, score_data
-from lehr.runs import Settings, TrainSettings, TuneSettings
+from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.loop import steps_per_epoch, total_steps
@@ -32,6 +32,8 @@ def check(study: Study, runs: Sequence[Run]) -> None:
         parent = by_name[run.parent].settings if run.parent is not None else None
         if getattr(settings, "score", None) == LEARNED and not getattr(parent, "learn_mask", 0.0):
             raise LehrError("score is learned-mask and the run that it starts from learns none: give learn_mask")
+        if isinstance(settings, TicketSettings) and isinstance(parent, TrainSettings) and parent.learn_mask:
+            raise LehrError("learn_mask is given, and a ticket begins with a plain dense run: leave it out")
         key = settings.model_dump_json(exclude={"seed", "parent", "parent_digest", "lr"})
         if key in seen:
             continue

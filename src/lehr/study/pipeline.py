@@ -99,6 +99,10 @@ def pipeline(
         "against": "magnitude alone" if any(grid["row"] == "magnitude alone" for grid in grids) else "one-shot", "grids": grids,
     }  # fmt: skip
     for name in [key for key in settings if key in ("learn_mask", *SMOOTHING) or key.startswith("mask_")]:
+        stage = "smooth" if name in SMOOTHING else "mask"
+        require(
+            stage in stages, f"{name} is {settings[name]} and the stages leave {stage} out: add it, or leave {name} out"
+        )
         del values[name]  # the rows that have a use for it have it
     return study_of(values, f"pipeline of {Path(model).stem} on {data}")
 

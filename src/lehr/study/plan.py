@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lehr.base.errors import LehrError, unknown
+from lehr.base.errors import LehrError, require, unknown
 from lehr.recipes.parent import DATA
 from lehr.recipes.tune import DENSE
 from lehr.report.summary import is_variant
@@ -105,6 +105,12 @@ def plan(study: Study) -> list[Run]:
     kind = kinds[study.kind]
     hidden = {*_keys(study.choices, kind), *_keys(study.panels, kind), *((one.name, "seed") for one in lineage(kind))}
     hidden |= {(kind.name, "sparsity"), (kind.name, "method")}
+    if kind.levels is not None:
+        hidden.add((kind.name, kind.levels))
+        require(
+            study.alike == "parents",
+            f"alike is {study.alike}, and every level of a {kind.name} trains again: leave it out",
+        )
     drafts: dict[str, _Draft] = {}
     idle: set[str] = {name for grid in study.grids for name in grid}
     for grid in study.grids:
@@ -114,7 +120,9 @@ def plan(study: Study) -> list[Run]:
         idle.discard("row")
         for values in points({name: value for name, value in grid.items() if name != "row"}):
             for draft in _chain(kind, values, study.alike, named or ""):
-                drafts.setdefault(draft.run.name, draft)
+                known = drafts.setdefault(draft.run.name, draft)
+                if draft.named and not known.named:  # a level on the way of another row
+                    drafts[draft.run.name] = replace(known, named=draft.named)
                 idle -= {name for name in values if draft.given & set(resolve(kind, name))}
                 idle -= {name for name, value in values.items() if value == usual(*resolve(kind, name)[0])}
     if idle:
@@ -165,7 +173,9 @@ def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_
     flat: dict[Key, Any] = {}
     result: list[_Draft] = []
     parent, seed, written = None, 0, ""
-    for one, part in steps(kind, divided(kind, {"threads": 1, **values})):
+    divisions = divided(kind, {"threads": 1, **values})
+    last = divisions[0]
+    for one, part in steps(kind, divisions):
         written = str(part.get("method", ""))
         read = one.read(part)
         settings = settings_of(one, read, parent or "")
@@ -177,7 +187,8 @@ def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_
         run = Run(settings.digest, one.name, settings, parent, folder, seed=seed)
         used = frozenset(key for key in given if key[0] == one.name and key[1] in read)
         terms = _terms(one, flat, alike)
-        result.append(_Draft(run, flat, used, written, terms, named))
+        passing = one.levels is not None and any(part.get(name) != last.get(name) for name in one.once)
+        result.append(_Draft(run, flat, used, written, terms, "" if passing else named))
         parent = run.name
     return result
 
@@ -196,6 +207,11 @@ def _terms(kind: Kind, flat: dict[Key, Any], alike: str) -> str:
     """What two rows must have alike to be compared."""
     if alike == "parents":
         return repr(sorted((key, repr(v)) for key, v in flat.items() if key[1] not in kind.free and key[1] != "seed"))
+    for (holder, name), value in flat.items():
+        if name in ("start", "stop"):
+            require(
+                value == usual(holder, name), f"{name} is {value}, and alike: epochs counts whole runs: leave one out"
+            )
     common = {name: repr(flat[kind.name, name]) for name in (*DATA, "batch_size") if (kind.name, name) in flat}
     return repr((sorted(common.items()), sum(v for (_, name), v in flat.items() if name == "epochs")))
 

@@ -216,10 +216,11 @@ class _Board:
         """Do those of the runs that have no final record, and the parents of those."""
         by_name = {run.name: run for run in self.runs}
         todo = [run for run in runs if not self._final(run)]
-        wanted = {run.name for run in todo}
-        parents = [by_name[run.parent] for run in todo if run.parent is not None]
-        parents = [run for run in dict.fromkeys(parents) if run.name not in wanted]  # their weights are needed again
-        jobs = [Job.of(run, self.out, by_name) for run in [*parents, *todo]]
+        wanted: dict[str, Run] = {}
+        for run in todo:
+            for one in (*self._needed(run, by_name), run):  # their weights are needed again
+                wanted.setdefault(one.name, one)
+        jobs = [Job.of(run, self.out, by_name) for run in wanted.values()]
         with bar(title, len(jobs), show=show) as line:
             count = 0
 
@@ -242,8 +243,18 @@ class _Board:
             needed = {run.parent for run in self.runs}
             for run in self.runs:
                 if run.kind == self.study.kind and run.name not in needed and self._final(run):
-                    for name in ("model.safetensors", "mask.safetensors"):
+                    for name in ("model.safetensors", "mask.safetensors", "origin.safetensors"):
                         (run.path(self.out) / name).unlink(missing_ok=True)
+
+    def _needed(self, run: Run, by_name: dict[str, Run]) -> list[Run]:
+        """The runs that this one goes back to, as far as their weights are not there; the first one first."""
+        found: list[Run] = []
+        while run.parent is not None:
+            run = by_name[run.parent]
+            found.insert(0, run)
+            if RunFolder(run.path(self.out)).model.is_file():
+                break
+        return found
 
     def _final(self, run: Run) -> bool:
         return run.name in self.records and bool(self.records[run.name]["final"])

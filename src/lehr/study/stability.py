@@ -53,6 +53,11 @@ def stability(found: Findings) -> list[Stability]:
     Raises:
         LehrError: a branch is missing, or its weights were not kept.
     """
+    if found.failures:
+        worst = found.failures[0]
+        raise LehrError(
+            f"{len(found.failures)} runs failed, the first, {worst.label}, because: {worst.result['failed']}"
+        )
     cells = {(cell.label, round(cell.sparsity, 9), cell.seed): cell for cell in found.cells if not cell.failed}
     dense = {cell.seed: cell for cell in found.cells if not cell.sparsity and not cell.failed}
     levels = sorted({sparsity for label, sparsity, _ in cells if label == NAME})

@@ -69,13 +69,17 @@ def tickets(
     if mode == "fine-tune":
         values |= {"ticket_lr": lr / FINE, "ticket_schedule": "constant"}
     levels = list(range(1, rounds + 1))
-    own: dict[str, dict[str, Any]] = {
-        "shuffle": {"control": "shuffle"},
-        "invert": {"control": "invert"},
-        "reinit": {"reinit": OTHER},
-        "order": {"ticket_order": OTHER},
-        "shuffle-order": {"control": "shuffle", "ticket_order": OTHER},
-    }
     grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
-    grids += [{"row": branch, "level": levels, **own[branch]} for branch in branches]
+    for branch in branches:
+        for changes in _branch(branch, seeds):
+            grids.append({"row": branch, "level": levels, **changes})  # noqa: PERF401 (two loops in one line)
     return study_of({**values, "grids": grids}, f"tickets of {Path(model).stem} on {data}")
+
+
+def _branch(name: str, seeds: int) -> list[dict[str, Any]]:
+    """The settings of a branch; for each seed where it draws something anew."""
+    own: dict[str, Any] = (
+        {"control": name.removesuffix("-order")} if name in ("shuffle", "invert", "shuffle-order") else {}
+    )
+    anew = {"reinit": "reinit", "order": "ticket_order", "shuffle-order": "ticket_order"}.get(name)
+    return [own] if anew is None else [{**own, "seed": seed, anew: OTHER + seed} for seed in range(seeds)]
