@@ -44,7 +44,7 @@ def pipeline(
     A dense run begins with ZerO (`zero`) and learns a mask with its weights (`mask`). Then weights are chosen, by ``|w m|`` with
     `mask` and `magnitude`, by ``|w|`` with `magnitude` alone, by m with `mask` alone, and tuned by `method`, with labels,
     activations and skips smoothed for the first half (`smooth`). Beside it stand the dense network and, with `ablate`, the pipeline without
-    each stage and with each stage alone, all with as many epochs in all.
+    each stage, magnitude alone, and each other stage with magnitude alone; all with as many epochs in all.
 
     Args:
         stages: any of ``zero``, ``mask``, ``magnitude``, ``smooth``.
