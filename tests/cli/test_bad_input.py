@@ -121,7 +121,7 @@ TABLE = {
     # what does not fit together
     "nothing chooses": ((*PIPELINE, "--stages", "zero,smooth"), "nothing chooses the weights: add magnitude, or mask"),
     "no convolution": ((*TUNE, "--smooth", "skips"), "the network has no convolution to go around: leave skips out"),
-    "a mask that never wakes": ((*TRAIN, "--learn-mask", "1", "--mask-warm-up", "5ep"), "mask_warm_up 5ep and mask_ramp 0 are 95 steps"),
+    "a mask that never wakes": ((*TRAIN, "--learn-mask", "1", "--mask-warm-up", "5ep"), "mask_warm_up 5ep and mask_ramp 0 are 45 steps and the run has 9"),
     "no mask is learned": ((*TRAIN, "--mask-ramp", "0.5"), "mask_ramp is 0.5 and no mask is learned: give learn_mask"),
     "no mask was learned": ((*TUNE, "--score", "learned-mask"), "has learned no mask: train it with --learn-mask"),
     "nothing is smoothed": ((*TUNE, "--skip", "0.5"), "skip is 0.5 and skips is not smoothed: give smooth, or leave it out"),
