@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lehr
+from lehr.analysis.cost import cost
 from lehr.base.environment import environment
 from lehr.data import Batches, load
 from lehr.deploy.race import race
@@ -59,13 +60,18 @@ def main() -> None:
     for sparsity in (0.9, 0.95, 0.98):
         model = copy.deepcopy(dense)
         train(model, SPARSE, sparsity)
+        zeros = lehr.Mask.from_zeros(model)
+        spent = cost(
+            model, torch.zeros(1, 3, 32, 32), lehr.Mask({name: zeros[name] for name in lehr.select(model, sparsity)})
+        )
+        left = spent.kept / spent.dense  # of the multiply-adds
         for batch in (1, 64):
             inputs = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
             found = race(
                 model, inputs, tuple(chosen.against.split(",")), threads=chosen.threads, seconds=chosen.seconds
             )
             times = {lap.engine: [1e3 * lap.median, 1e3 * lap.low, 1e3 * lap.high] for lap in found.laps}
-            rows.append({"sparsity": sparsity, "batch": batch, "ratio": found.ratio, **times})
+            rows.append({"sparsity": sparsity, "batch": batch, "ratio": found.ratio, "multiply_adds": left, **times})
             told = ", ".join(f"{name} {ms:.3f}" for name, (ms, *_) in times.items())
             print(f"{100 * sparsity:.0f} %, batch {batch}: {told} ms; {found.ratio:.2f} x", flush=True)
     if chosen.out is not None:
