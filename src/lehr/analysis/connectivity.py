@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +76,18 @@ def barrier(
     >>> found.alphas, found.barrier
     ((0.0, 0.5, 1.0), 0.0)
     """
+    return barriers(a, b, {"": loader}, points=points, statistics=statistics)[""]
+
+
+def barriers(
+    a: nn.Module,
+    b: nn.Module,
+    loaders: Mapping[str, Iterable[tuple[Tensor, Tensor]]],
+    *,
+    points: int = 30,
+    statistics: Sequence[Tensor] | None = None,
+) -> dict[str, Barrier]:
+    """`barrier` on several sets of data by name: the line is gone along once."""
     require(points >= 2, f"points is {points}: give at least 2, the two networks")
     first, second = a.state_dict(), b.state_dict()
     shapes = [{name: tensor.shape for name, tensor in one.items()} for one in (first, second)]
@@ -86,13 +98,17 @@ def barrier(
         raise LehrError(f"the networks differ in {', '.join(differing[:3])}: give two of one architecture")
     between = copy.deepcopy(a).eval()
     alphas = [i / (points - 1) for i in range(points)]
-    found = []
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
     for alpha in alphas:
         between.load_state_dict({name: _mixed(first[name], second[name], alpha) for name in first})
         if statistics is not None and has_batch_norm(between):
             reestimate_batch_norm(between, statistics)
-        found.append(_judged(between.eval(), loader))
-    return Barrier(tuple(alphas), tuple(e for e, _ in found), tuple(loss for _, loss in found))
+        for name, loader in loaders.items():
+            found[name].append(_judged(between.eval(), loader))
+    return {
+        name: Barrier(tuple(alphas), tuple(e for e, _ in places), tuple(loss for _, loss in places))
+        for name, places in found.items()
+    }
 
 
 def _mixed(a: Tensor, b: Tensor, alpha: float) -> Tensor:

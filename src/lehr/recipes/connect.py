@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lehr.analysis import Barrier, barrier
+from lehr.analysis.connectivity import Barrier, barriers
 from lehr.base.errors import require
 from lehr.data import Batches
 from lehr.data.batches import evaluation_batches
@@ -50,13 +50,10 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     if settings.bn_batches and has_batch_norm(first.model):
         size = min(first.settings.batch_size, len(data.train))
         statistics = [inputs for inputs, _ in islice(Batches(data, size, 0).epoch(0), settings.bn_batches)]
-    result: dict[str, Any] = {"run": settings.run, "other": settings.other}
-    for part in PARTS:
-        examples = data.test if part == "test" else data.train
-        count = len(examples) if part == "test" else min(len(examples), settings.examples)
-        batches = list(evaluation_batches(examples.take(torch.arange(count)), data))
-        result[part] = told(barrier(first.model, second.model, batches, points=settings.points, statistics=statistics))
-    return result
+    train = data.train.take(torch.arange(min(len(data.train), settings.examples)))
+    batches = {part: list(evaluation_batches(one, data)) for part, one in zip(PARTS, (train, data.test), strict=True)}
+    found = barriers(first.model, second.model, batches, points=settings.points, statistics=statistics)
+    return {"run": settings.run, "other": settings.other} | {part: told(found[part]) for part in PARTS}
 
 
 def told(found: Barrier) -> dict[str, Any]:
