@@ -86,6 +86,8 @@ def _choices(net: Net, patches: int, known: dict[str, Rows]) -> tuple[Choice, ..
                     dense = tiling.group > 0
                     if dense not in found or times[index] < found[dense][0]:
                         found[dense] = (times[index], tiling)
+        del program
+        group.clear()  # before the next ones are built
     chosen = []
     for step in layers:
         found = best[step.name]

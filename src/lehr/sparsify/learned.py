@@ -192,7 +192,8 @@ class LearnedMask:
                 dist.all_reduce(gradient)
                 gradient /= dist.get_world_size()
             m = logits.sigmoid()
-            down = self.how.sparsity if float(m.mean()) > self.how.floor else -self.how.sparsity
+            low = self.how.floor > 0 and float(m.mean()) <= self.how.floor
+            down = -self.how.sparsity if low else self.how.sparsity
             pressure = down + self.how.polarise * (1 - 2 * m)
             gradient = gradient + strength * pressure * m * (1 - m) / size
             logits.grad = gradient * size  # far from Adam's epsilon
