@@ -12,8 +12,9 @@ from lehr.data import load
 from lehr.runs import RunFolder, TrainSettings
 from lehr.training import evaluate, fit
 from lehr.training import loop as loop_module
-from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training.loop import load_weights
 from lehr.training.optimizers import make_optimizer
+from lehr.training.span import steps_per_epoch, total_steps
 
 DIGITS = load("digits")
 

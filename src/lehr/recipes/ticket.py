@@ -13,18 +13,18 @@ from lehr import models
 from lehr.base.errors import LehrError, require
 from lehr.base.tensors import write_tensors
 from lehr.data import Batches
-from lehr.masks import select
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
 from lehr.recipes.parent import load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
-from lehr.recipes.tune import annealing_steps, build_method, check_sparse, counts, former_mask, score_data
+from lehr.recipes.tune import annealing_steps, build_method, check_sparse, choose, counts, former_mask
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
 from lehr.runs.weights import read_weights
 from lehr.training import fit, together
 from lehr.training.diagnosis import diagnose_run
-from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training.loop import load_weights
 from lehr.training.progress import bar
+from lehr.training.span import steps_per_epoch, total_steps
 
 
 def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
@@ -60,12 +60,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     model = fresh_model(settings.model, data, base.seed)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     within = former_mask(settings.parent)
-    looked_at = score_data(settings, data)
-    chosen = select(
-        model, settings.sparsity, score=settings.score, scope=settings.scope, distribution=settings.distribution,
-        granularity=settings.granularity, target_modules=settings.target_modules, exclude_modules=settings.exclude_modules,
-        within=within, seed=settings.seed, data=looked_at, rounds=None if looked_at is None else 1,
-    )  # fmt: skip
+    chosen = choose(settings, model, data, within)
     mask = controlled(chosen, settings.control, whole_parameters(model, chosen), settings.seed, within)
     total = total_steps(settings, data)
     require(
@@ -83,7 +78,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         f"control is {settings.control} and {settings.method} chooses its weights again: give a method with a fixed target",
     )
     if settings.reinit is not None:
-        fresh = models.initialise(fresh_model(settings.model, data, settings.reinit), getattr(base, "init", "default"))
+        fresh = models.initialise(fresh_model(settings.model, data, settings.reinit), _dense(base).init)
         load_weights(model, fresh.state_dict(), "a fresh network")
     _check_origin(settings, base)
     batches = len(Batches(data, settings.batch_size, settings.order_seed))

@@ -20,8 +20,9 @@ from lehr.runs import RunFolder, TrainSettings, validated
 from lehr.sparsify import MaskLearning
 from lehr.training import Outcome, fit, together
 from lehr.training.averaging import check_batch_norm
-from lehr.training.loop import load_weights, steps_per_epoch, total_steps
+from lehr.training.loop import load_weights
 from lehr.training.progress import bar
+from lehr.training.span import steps_per_epoch, total_steps
 from lehr.training.trackers import check_trackers
 
 

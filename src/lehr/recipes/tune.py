@@ -28,9 +28,10 @@ from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
-from lehr.training.loop import Teacher, load_weights, steps_per_epoch, total_steps
+from lehr.training.loop import Teacher, load_weights
 from lehr.training.probe import Probe
 from lehr.training.progress import bar
+from lehr.training.span import steps_per_epoch, total_steps
 from lehr.training.trackers import check_trackers
 
 LEARNED = "learned-mask"
@@ -169,6 +170,15 @@ def build_smoothing(settings: TuneSettings, model: nn.Module, data: Dataset) -> 
     return smoothing
 
 
+def choose(settings: TuneSettings, model: nn.Module, data: Dataset, within: Mask | None) -> Mask:
+    """The mask that the settings ask for, of the network as it is."""
+    options = {name: getattr(settings, name) for name in SELECTION}
+    if settings.score == LEARNED:
+        options["score"] = learned_scores(settings.parent)
+    looked_at = score_data(settings, data)
+    return select(model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, **options)
+
+
 def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:
     """The length of the annealing phase in optimizer steps, checked to fit in the run."""
     steps = parse_length(settings.anneal, steps_per_epoch=per_epoch, total=total)
@@ -205,7 +215,6 @@ def tune(
     torch.manual_seed(settings.seed)
     method, peak = None, 1.0
     if settings.method != DENSE:
-        options = {name: getattr(settings, name) for name in SELECTION}
         within = former_mask(settings.parent)
         same = within is not None and within.granularity == settings.granularity == "unstructured"
         if within is not None and same and settings.sparsity < within.sparsity:
@@ -213,10 +222,7 @@ def tune(
                 f"sparsity is {settings.sparsity:g} and the run in {settings.parent} is {within.sparsity:.4g} sparse "
                 "already: ask for more, or start from the dense run"
             )
-        looked_at = score_data(settings, data)
-        if settings.score == LEARNED:
-            options["score"] = learned_scores(settings.parent)
-        mask = select(model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, **options)
+        mask = choose(settings, model, data, within)
         total = total_steps(settings, data)
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         method = build_method(settings, mask, steps, within)

@@ -15,7 +15,7 @@ from lehr.recipes.tune import DENSE, LEARNED, SELECTION, annealing_steps, build_
 from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
-from lehr.training.loop import steps_per_epoch, total_steps
+from lehr.training.span import steps_per_epoch, total_steps
 
 
 def check(study: Study, runs: Sequence[Run]) -> None:

@@ -16,10 +16,10 @@ from lehr.recipes.train import fresh_model
 from lehr.runs import Settings
 from lehr.study.plan import Run
 from lehr.training import evaluate
-from lehr.training.loop import steps_per_epoch
 from lehr.training.losses import task_loss
 from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
+from lehr.training.span import part_of, steps_per_epoch
 
 STEPS = 4  # timed, after one that is not
 EXAMPLES = 500  # judged, to time that
@@ -79,7 +79,8 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
             if cost is None:
                 unknown += 1
                 continue
-            seconds += settings.epochs * (cost.steps * cost.step * SLOWER + cost.judged)
+            first, last = part_of(settings, cost.steps)
+            seconds += (last - first) * (cost.step * SLOWER + cost.judged / cost.steps)
             if keep_weights or run.kind != kind:
                 size += cost.parameters * (4 + MASK) + LINE * settings.epochs + REST
     finally:

@@ -15,8 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lehr.base.errors import Diverged, Interrupted, LehrError, require
-from lehr.base.steps import parse_length
+from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.smoothing import Smoothing
@@ -32,6 +31,7 @@ from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
 from lehr.training.probe import Probe
 from lehr.training.progress import SILENT, Bar
+from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.trackers import tracked
 
 
@@ -71,37 +71,6 @@ class Teacher:
     network: nn.Module
     weight: float
     temperature: float
-
-
-def steps_per_epoch(settings: Settings, data: Dataset) -> int:
-    """Optimizer steps in an epoch: full batches over accumulated ones (a rest makes a step of its own)."""
-    batches = len(Batches(data, settings.batch_size, settings.order_seed))
-    return -(-batches // settings.accumulate)
-
-
-def span(settings: Settings, data: Dataset) -> tuple[int, int]:
-    """The steps of the schedule at which the run begins and leaves off.
-
-    Raises:
-        LehrError: they are not in the schedule, or in the wrong order.
-    """
-    per_epoch = steps_per_epoch(settings, data)
-    total = settings.epochs * per_epoch
-    first, last = (
-        parse_length(text, steps_per_epoch=per_epoch, total=total) for text in (settings.start, settings.stop)
-    )
-    require(
-        first <= last <= total,
-        f"the run is to go from {settings.start} to {settings.stop}, steps {first} to {last}, and the schedule has {total}: "
-        "give steps of the schedule in order",
-    )
-    return first, last
-
-
-def total_steps(settings: Settings, data: Dataset) -> int:
-    """Optimizer steps in the run."""
-    first, last = span(settings, data)
-    return last - first
 
 
 def fit(
@@ -168,7 +137,7 @@ def fit(
         run.teacher, run.peak, run.average, run.restart, run.probe = teacher, peak, average, restart, probe
         run.smoothing, run.learned = smoothing, learned
         run.restore()
-        while run.position.step < run.last or run.position.batch:  # an epoch that was cut short has no metrics yet
+        while run.position.step < run.last or run.unwritten:
             run.epoch()
         run.complete()
         validation, test = run.judge(data.validation), run.judge(data.test)
@@ -223,6 +192,11 @@ class _Run:
     def seconds(self) -> float:
         """Spent on the run so far, in this process and in those before it."""
         return time.monotonic() - self.started
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether steps were done in an epoch that has no metrics yet."""
+        return self.position.batch > 0 and self.position.step > self.first
 
     # -- one epoch ----------------------------------------------------------------------------
     def epoch(self) -> None:
