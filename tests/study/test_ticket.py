@@ -7,13 +7,11 @@ import shutil
 import pytest
 
 from lehr import LehrError
-from lehr.base.errors import Interrupted
 from lehr.study.file import study_of
 from lehr.study.plan import plan
 from lehr.study.run import run_study
 from lehr.study.ticket import tickets
-from lehr.training import loop as loop_module
-from tests.study.small import bits
+from tests.study.small import bits, stopped_often
 
 SMALL_FILE = {"kind": "ticket", "data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5}
 SMALL = {
@@ -91,27 +89,10 @@ def test_more_levels_later_train_nothing_twice(tmp_path):
     ]  # fmt: skip
 
 
-def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):
     study = tickets(**SMALL, rounds=2, branches=["reinit"])
     run_study(study, tmp_path / "whole")
-    stops = count = 0
-
-    def batch(self, *given, plain=loop_module._Run.batch):
-        nonlocal count
-        plain(self, *given)
-        count += 1
-        if count % 11 == 0:
-            self.pause(stop=True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop_module._Run, "batch", batch)
-        while True:
-            try:
-                run_study(study, tmp_path / "cut")
-                break
-            except Interrupted:
-                stops += 1
-    assert stops > 8
+    assert stopped_often(study, tmp_path / "cut", every=11) > 8
     assert bits(tmp_path / "cut") == bits(tmp_path / "whole")
 
 

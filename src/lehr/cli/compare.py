@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lehr.cli import options, screen
+from lehr.cli.small_study import command, done, threads_of
 
 
 def compare(
@@ -44,10 +42,7 @@ def compare(
     epochs: Annotated[int, typer.Option(help="For the dense parents.", rich_help_panel=options.TRAINING)] = 20,
     tune_epochs: Annotated[int, typer.Option(help="For every tuned row.", rich_help_panel=options.TRAINING)] = 20,
     lr: options.Rate = 0.1,
-    tune_lrs: Annotated[
-        str,
-        typer.Option(help="Menu of tuning rates; validation chooses for each row.", rich_help_panel=options.TRAINING),
-    ] = "0.1",
+    tune_lrs: options.TuneRates = "0.1",
     lr_seeds: Annotated[
         int | None,
         typer.Option(help="Try the menu on the first seeds only (default: all).", rich_help_panel=options.TRAINING),
@@ -63,14 +58,9 @@ def compare(
     average: options.Average = 0.0,
     bn_batches: options.BnBatches = None,
     precision: options.Precision = None,
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, 2, ...", rich_help_panel=options.RUN)] = 3,
+    seeds: options.Seeds = 3,
     threads: options.Threads = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the runs (default: one below runs/ named by the settings).", rich_help_panel=options.RUN
-        ),
-    ] = None,
+    out: options.StudyOut = None,
     workers: options.Workers = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -80,10 +70,8 @@ def compare(
     Example: `lehr compare --data digits --model lenet5 --sparsity 0.9,0.98 --seeds 3 --out runs/compare`
     """
     arguments = dict(locals())
-    from lehr.study.compare import comparison, default_folder
-    from lehr.study.run import Workers, run_study
+    from lehr.study.compare import comparison
 
-    hands = Workers(workers)
     given = options.chosen(arguments, SETTINGS)
     study = comparison(
         [word.strip() for word in methods.split(",")],
@@ -91,12 +79,11 @@ def compare(
         seeds=seeds,
         tune_lr=options.numbers(tune_lrs, "tune-lrs"),
         lr_seeds=lr_seeds,
-        threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        threads=threads_of(threads, workers),
         **given,
     )
-    folder = out or default_folder(study)
-    found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
+    found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
+    screen.findings(found, folder, command(), as_json=as_json)
 
 
 SETTINGS = (

@@ -139,6 +139,19 @@ Json = Annotated[bool, _option(RUN, "--json", help="Print the result as JSON, no
 Quiet = Annotated[bool, _option(RUN, "--quiet", help="No progress bar.")]
 
 
+# -- small studies ----------------------------------------------------------------------------
+LEVELS = "Levels"
+DenseEpochs = Annotated[int, _option(TRAINING, help="Of the dense network.")]
+TuneRates = Annotated[str, _option(TRAINING, help="Menu of tuning rates; validation chooses for each row.")]
+Seeds = Annotated[int, _option(RUN, help="How many: 0, 1, 2, ...")]
+StudyOut = Annotated[
+    Path | None, _option(RUN, help="Folder for the runs (default: one below runs/ named by the settings).")
+]
+Rounds = Annotated[int, _option(LEVELS, help="Levels; more can be added to the same --out later.")]
+PruneRate = Annotated[float, _option(LEVELS, help="Share of the remaining weights that goes at each.")]
+Rewind = Annotated[str, _option(LEVELS, help="The step to go back to: 0, 500it, 2ep or 1ep100it.")]
+
+
 def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Those arguments of a command that are settings and were given, lists as tuples.
 

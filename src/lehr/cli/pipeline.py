@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lehr.cli import options, screen
+from lehr.cli.small_study import command, done, threads_of
 
 STAGES = "Stages"
 
@@ -52,12 +50,10 @@ def pipeline(
             rich_help_panel=options.PATH,
         ),
     ] = "one-shot",
-    epochs: Annotated[int, typer.Option(help="Of the dense run.", rich_help_panel=options.TRAINING)] = 20,
+    epochs: options.DenseEpochs = 20,
     tune_epochs: Annotated[int, typer.Option(help="After pruning.", rich_help_panel=options.TRAINING)] = 20,
     lr: options.Rate = 0.1,
-    tune_lrs: Annotated[
-        str, typer.Option(help="Menu of tuning rates; validation chooses.", rich_help_panel=options.TRAINING)
-    ] = "0.1",
+    tune_lrs: options.TuneRates = "0.1",
     schedule: options.Schedule = "one-cycle",
     tune_schedule: options.Schedule = "one-cycle",
     optimizer: options.Optimizer = None,
@@ -65,12 +61,9 @@ def pipeline(
     momentum: options.Momentum = None,
     weight_decay: options.WeightDecay = None,
     precision: options.Precision = None,
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, 2, ...", rich_help_panel=options.RUN)] = 1,
+    seeds: options.Seeds = 1,
     threads: options.Threads = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder (default: one below runs/ named by the settings).", rich_help_panel=options.RUN),
-    ] = None,
+    out: options.StudyOut = None,
     workers: options.Workers = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -80,11 +73,8 @@ def pipeline(
     Example: `lehr pipeline --data mnist --model lenet_300_100 --sparsity 0.99 --epochs 5 --tune-epochs 5 --out runs/pipeline`
     """
     arguments = dict(locals())
-    from lehr.study.compare import default_folder
     from lehr.study.pipeline import pipeline as recipe
-    from lehr.study.run import Workers, run_study
 
-    hands = Workers(workers)
     study = recipe(
         options.words(stages),
         sparsity=options.numbers(sparsity, "sparsity"),
@@ -93,12 +83,11 @@ def pipeline(
         tune_lr=options.numbers(tune_lrs, "tune-lrs"),
         method=method,
         smooth=None if smooth is None else options.words(smooth),
-        threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        threads=threads_of(threads, workers),
         **options.chosen(arguments, SETTINGS),
     )
-    folder = out or default_folder(study)
-    found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
+    found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
+    screen.findings(found, folder, command(), as_json=as_json)
 
 
 SETTINGS = (

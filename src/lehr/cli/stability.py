@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 
 from lehr.cli import options, screen
-from lehr.cli.ticket import LEVELS, SETTINGS
+from lehr.cli.small_study import command, done, threads_of
+from lehr.cli.ticket import SETTINGS
 
 if TYPE_CHECKING:
     from lehr.study.stability import Stability
@@ -21,13 +18,9 @@ if TYPE_CHECKING:
 def stability(
     data: options.Data,
     model: options.Model,
-    rounds: Annotated[int, typer.Option(help="Levels.", rich_help_panel=LEVELS)] = 5,
-    rate: Annotated[
-        float, typer.Option(help="Share of the remaining weights that goes at each.", rich_help_panel=LEVELS)
-    ] = 0.2,
-    rewind: Annotated[
-        str, typer.Option(help="The step to go back to: 0, 500it, 2ep or 1ep100it.", rich_help_panel=LEVELS)
-    ] = "0",
+    rounds: options.Rounds = 5,
+    rate: options.PruneRate = 0.2,
+    rewind: options.Rewind = "0",
     scope: options.Scope = "global",
     target_modules: options.TargetModules = None,
     exclude_modules: options.ExcludeModules = None,
@@ -35,7 +28,7 @@ def stability(
     image_size: options.ImageSize = None,
     augment: options.Augment = None,
     context: options.Context = None,
-    epochs: Annotated[int, typer.Option(help="Of the dense network.", rich_help_panel=options.TRAINING)] = 20,
+    epochs: options.DenseEpochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
     optimizer: options.Optimizer = None,
@@ -43,14 +36,9 @@ def stability(
     momentum: options.Momentum = None,
     weight_decay: options.WeightDecay = None,
     precision: options.Precision = None,
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, 2, ...", rich_help_panel=options.RUN)] = 1,
+    seeds: options.Seeds = 1,
     threads: options.Threads = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder; that of a `lehr ticket` with the same settings is gone on with.", rich_help_panel=options.RUN
-        ),
-    ] = None,
+    out: options.StudyOut = None,
     workers: options.Workers = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -62,26 +50,22 @@ def stability(
     arguments = dict(locals())
     from lehr.base.files import write_json, write_text
     from lehr.report.between import stability_plot
-    from lehr.study.compare import default_folder
     from lehr.study.publish import publish
-    from lehr.study.run import Workers, run_study
     from lehr.study.stability import BRANCHES
     from lehr.study.stability import stability as measure
     from lehr.study.ticket import tickets
 
-    hands = Workers(workers)
     study = tickets(
         rounds=rounds,
         rate=rate,
         rewind=rewind,
         branches=BRANCHES,
         seeds=seeds,
-        threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        threads=threads_of(threads, workers),
         **options.chosen(arguments, SETTINGS),
     )
-    folder = out or default_folder(study)
-    found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    publish(found, folder, ["lehr", *sys.argv[1:]])
+    found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
+    publish(found, folder, command())
     rows = measure(found)
     told = [row.as_dict() for row in rows]
     write_json(folder / "stability.json", told)

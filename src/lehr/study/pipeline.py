@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from lehr import data as datasets
 from lehr.base.errors import LehrError, require, unknown
-from lehr.models import create
 from lehr.recipes.parent import DATA
+from lehr.recipes.train import fresh_model
 from lehr.recipes.tune import DENSE, LEARNED, SMOOTHING
 from lehr.smoothing import PARTS, Smoothing
 from lehr.study.file import study_of
@@ -126,9 +123,8 @@ def _settings(stages: Sequence[str], parts: Sequence[str], settings: dict[str, A
 
 def _parts(data: str, model: str, asked: Sequence[str] | None, settings: dict[str, Any]) -> tuple[str, ...]:
     """What can be smoothed in this network; what was asked for must be there."""
-    own = datasets.load(data, **{**settings, "limit": settings.get("limit")})
-    torch.manual_seed(0)
-    network: nn.Module = create(model, **own.sizes)
+    own = datasets.load(data, **settings)
+    network = fresh_model(model, own, 0)
     found = []
     for part in PARTS if asked is None else asked:
         try:

@@ -70,9 +70,7 @@ def tickets(
         values |= {"ticket_lr": lr / FINE, "ticket_schedule": "constant"}
     levels = list(range(1, rounds + 1))
     grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
-    for branch in branches:
-        for changes in _branch(branch, seeds):
-            grids.append({"row": branch, "level": levels, **changes})  # noqa: PERF401 (two loops in one line)
+    grids += [{"row": name, "level": levels, **own} for name in branches for own in _branch(name, seeds)]
     return study_of({**values, "grids": grids}, f"tickets of {Path(model).stem} on {data}")
 
 

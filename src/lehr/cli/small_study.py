@@ -1,0 +1,38 @@
+"""What the commands that are small studies end in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lehr.cli import screen
+
+if TYPE_CHECKING:
+    from lehr.study.plan import Study
+    from lehr.study.run import Findings
+
+
+def threads_of(threads: int, workers: int) -> int:
+    """Those asked for, or an equal share of the cores.
+
+    >>> threads_of(3, 2)
+    3
+    """
+    return threads or max(1, (os.cpu_count() or 1) // workers)
+
+
+def command() -> list[str]:
+    """What was typed."""
+    return ["lehr", *sys.argv[1:]]
+
+
+def done(study: Study, out: Path | None, workers: int, *, quiet: bool, as_json: bool) -> tuple[Findings, Path]:
+    """Run what is missing of a study, in its own folder where none is given."""
+    from lehr.study.compare import default_folder
+    from lehr.study.run import Workers, run_study
+
+    hands = Workers(workers)
+    folder = out or default_folder(study)
+    return run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json)), folder
