@@ -18,6 +18,7 @@ def test_one_is_allowed_where_it_makes_sense():
 def test_unknown_names_list_the_near_ones_first():
     text = str(unknown("schedule", "cosign", ["linear", "cosine", "cubic"]))
     assert text.startswith("there is no schedule 'cosign': did you mean 'cosine'")
+    assert str(unknown("thing", "zzz", map(str, range(250)))).endswith(" and 150 more")
     assert "choose from a, b" in str(unknown("thing", "zzz", ["b", "a"]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -342,3 +343,44 @@ def test_a_users_file_may_have_dataclasses_and_neighbours(tmp_path):
         "def net(): return torch.nn.Linear(Size().width, 2)\n"
     )
     assert create(f"{tmp_path}/mine.py:net").in_features == 5
+
+
+class _Library:
+    """Stands for torchvision.models or timm, neither of which can be imported beside the CPU build of torch."""
+
+    @staticmethod
+    def list_models():
+        return ["resnet50", "inception_v3"]
+
+    @staticmethod
+    def get_model(name, weights, num_classes, **more):
+        assert weights is None
+        assert more == ({"aux_logits": False, "init_weights": True} if name == "inception_v3" else {})
+        return torch.nn.Conv2d(3, num_classes, 1)
+
+    @staticmethod
+    def create_model(name, pretrained, num_classes, in_chans):
+        assert not pretrained
+        return torch.nn.Conv2d(in_chans, num_classes, 1)
+
+
+def test_networks_of_torchvision_and_timm_have_fresh_weights_and_the_sizes_of_the_data(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", _Library)
+    monkeypatch.setitem(sys.modules, "torchvision.models", _Library)
+    monkeypatch.setitem(sys.modules, "timm", _Library)
+    sizes = {"num_classes": 7, "input_shape": (1, 8, 8)}
+    assert create("timm:resnet50", **sizes).weight.shape == (7, 1, 1, 1)
+    assert create("torchvision:resnet50", **sizes).out_channels == 7
+    assert create("torchvision:inception_v3", **sizes).out_channels == 7
+    with pytest.raises(LehrError, match="there is no network 'resnet5' in timm: did you mean 'resnet50'"):
+        create("timm:resnet5", **sizes)
+    with pytest.raises(LehrError, match="no library of models 'tim': did you mean 'timm'"):
+        create("tim:resnet50", **sizes)
+
+
+def test_a_library_that_is_missing_or_broken_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(
+        LehrError, match=r"timm cannot be imported \(ModuleNotFoundError: .*: install one that goes with this"
+    ):
+        create("timm:resnet50", num_classes=2, input_shape=(1, 8, 8))

@@ -201,6 +201,8 @@ def test_equal_weights_are_not_pruned_together(tmp_path):
         ({"number": 1, "sparsity": 0.9}, "sparsity is 0.9 and that of a ticket follows from level and rate"),
         ({"number": 1, "granularity": "2:4"}, "granularity is 2:4, which is sparse by itself"),
         ({"number": "1"}, "level is '1'"),
+        ({"number": -1}, "level is -1"),
+        ({"number": 0, "control": "shuffle"}, "level is 0, the dense network once more, with control shuffle"),
         ({"number": 1, "start": "9ep"}, "the run is to go from 9ep to 1, steps 171 to 38"),
     ],
 )
@@ -209,6 +211,32 @@ def test_what_cannot_work_is_one_sentence(dense, tmp_path, change, message):
         ticket(level(dense[0], change.pop("number"), **change), tmp_path / "run")
 
 
-def test_another_rewinding_step_branches_from_the_dense_run(first, tmp_path):
-    with pytest.raises(LehrError, match=r"was rewound to 13it and this is to be to 5it: branch from the dense run"):
-        ticket(level(first, 2, start="5it"), tmp_path / "two")
+def test_a_branch_to_another_step_has_the_mask_of_its_level_on_the_weights_of_that_step(
+    dense, first, tmp_path, monkeypatch
+):
+    ticket(level(first, 2), tmp_path / "usual")
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        ticket(level(first, 2, start="5it"), tmp_path / "branch")
+    mask = Mask.load(tmp_path / "branch" / "mask.safetensors")
+    assert mask == Mask.load(tmp_path / "usual" / "mask.safetensors")
+    wanted = rewound(dense[1].weights[5], mask)
+    assert all(torch.equal(seen.weights[5][name], wanted[name]) for name in wanted)
+    assert seen.rates[5] == dense[1].rates[5]
+
+
+def test_level_0_is_the_dense_network_from_step_k_on(dense, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        result = ticket(level(dense[0], 0, order=7), tmp_path / "zero")
+    whole = dense[1].weights[K]
+    assert all(torch.equal(seen.weights[K][name], whole[name]) for name in whole)
+    assert not torch.equal(seen.targets[K], dense[1].targets[K]), "in another order"
+    assert Mask.load(tmp_path / "zero" / "mask.safetensors").sparsity == 0
+    assert result["nonzeros"] > 0.99 * sum(tensor.numel() for tensor in whole.values())
+
+
+def test_level_0_from_step_0_in_the_same_order_is_the_dense_run(dense, tmp_path):
+    ticket(level(dense[0], 0, start="0"), tmp_path / "zero")
+    found, wanted = RunFolder(tmp_path / "zero").weights(), RunFolder(dense[0]).weights()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)

@@ -24,7 +24,7 @@ from pathlib import Path
 import sklearn.datasets  # noqa: F401
 import torch
 
-from lehr.recipes import train, tune
+from lehr.recipes import ticket, train, tune
 from lehr.study import execute
 from lehr.study.file import read_study
 from lehr.study.run import run_study
@@ -76,7 +76,7 @@ def note_trainings(log: Path, *, meet: bool) -> None:
     def processes() -> set[str]:
         return {line.split()[0] for line in log.read_text().splitlines()}
 
-    for module in (train, tune):
+    for module in (train, tune, ticket):
         plain = module.fit
 
         def fit(model, data, settings, folder, plain=plain, **more):

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from lehr.study.plan import Study
 from lehr.study.results import FILE, read_results
 from lehr.study.run import read_study_folder, run_study
+from lehr.study.ticket import tickets
 from tests.cli.test_bad_input import Shell
 from tests.cli.test_commands import ENV
 from tests.study.small import bits, small, small_file, stamps, table
@@ -40,9 +43,11 @@ def lehr(capfd, monkeypatch):
     return Shell(capfd, monkeypatch)
 
 
-def driven(way: str, folder: Path, *more: object, every_step: bool = False) -> list[int]:
+def driven(way: str, folder: Path, *more: object, every_step: bool = False, asked: Study | None = None) -> list[int]:
     """How each process of a study in FOLDER/out ended."""
     file = small_file(folder / "asked.yaml", **ASKED)
+    if asked is not None:
+        file.write_text(yaml.safe_dump(asked.model_dump(mode="json")))
     env = {**ENV, "LEHR_CHECKPOINT_SECONDS": "0" if every_step else "30"}
     words = [sys.executable, str(DRIVER), way, str(file), str(folder / "out"), *map(str, more)]
     done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=1500)
@@ -92,6 +97,24 @@ def test_two_at_once_killed_at_any_time_go_on_to_the_same_bits(whole, tmp_path, 
     assert codes.count(-signal.SIGKILL) >= 20
     assert set(codes) <= {0, -signal.SIGKILL}
     assert_as_if_left_alone(tmp_path / "out", whole)
+
+
+def asked_tickets() -> Study:
+    """A level from a step on the way, and another from other weights."""
+    size = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "threads": 1}
+    return tickets(**size, rounds=2, rate=0.5, rewind="5it", branches=["reinit"])
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10))])
+def test_tickets_killed_at_any_write_go_on_to_the_same_bits(tmp_path, seed):
+    run_study(asked_tickets(), tmp_path / "whole")
+    codes = driven("storm", tmp_path, seed, 20, every_step=seed > 1, asked=asked_tickets())
+    assert codes.pop() == 0
+    assert set(codes) == {-signal.SIGKILL}
+    assert len(codes) >= 3
+    assert bits(tmp_path / "out") == bits(tmp_path / "whole")
+    assert table(read_study_folder(tmp_path / "out")) == table(read_study_folder(tmp_path / "whole"))
+    assert not list((tmp_path / "out").rglob("way")), "what was trained up to the step is put away"
 
 
 def test_a_checkpoint_that_a_kill_has_left_beside_the_result_goes(tmp_path):

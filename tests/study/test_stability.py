@@ -1,66 +1,114 @@
-"""Both stabilities of a study of tickets, against distances taken by hand."""
+"""Both stabilities and the barriers of a study of tickets, against what is measured by hand."""
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import replace
 
 import pytest
 
 from lehr import LehrError, Mask
 from lehr.analysis import distance
+from lehr.recipes.connect import ConnectSettings, connect
 from lehr.report.between import line_plot, stability_plot
 from lehr.runs import RunFolder
 from lehr.runs.weights import read_weights
+from lehr.study import copies
+from lehr.study.plan import plan
 from lehr.study.run import run_study
-from lehr.study.stability import BRANCHES, stability
-from lehr.study.ticket import tickets
+from lehr.study.stability import stability, stability_study
 
-SMALL = {
-    "data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "rewind": "5it", "threads": 1,
-}  # fmt: skip
+SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "threads": 1}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return run_study(
-        tickets(**SMALL, rounds=2, branches=BRANCHES, seeds=2), tmp_path_factory.mktemp("stability") / "out"
-    )
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("stability") / "out"
 
 
-def test_it_is_the_mean_over_seeds_of_the_distances(found):
-    rows = stability(found)
-    assert [(row.mask, row.density, row.seeds) for row in rows] == [
-        ("ticket", 0.5, 2), ("random", 0.5, 2), ("ticket", 0.25, 2), ("random", 0.25, 2),
-    ]  # fmt: skip
-    cells = {(cell.label, round(cell.sparsity, 3), cell.seed): cell.path for cell in found.cells}
-    pruning, order = [], []
+@pytest.fixture(scope="module")
+def found(out):
+    return run_study(stability_study(**SMALL, rewind=["0", "5it"], rounds=2, seeds=2), out)
+
+
+@pytest.fixture(scope="module")
+def rows(found, out):
+    return stability(found, out, points=3)
+
+
+def test_every_step_and_level_has_its_rows(rows):
+    levels = [("dense", 1.0), ("ticket", 0.5), ("random", 0.5), ("ticket", 0.25), ("random", 0.25)]
+    assert [(row.start, row.mask, row.density) for row in rows] == [
+        (start, *one) for start in ("0", "5it") for one in levels
+    ]
+    for row in rows:
+        assert len(row.accuracy) == len(row.order) == len(row.barrier) == 2
+        assert len(row.pruning) == (0 if row.mask == "dense" else 2)
+
+
+def test_distances_are_those_of_the_networks(found, rows):
+    cells = {(cell.panel, cell.label, round(cell.sparsity, 3), cell.seed): cell.path for cell in found.cells}
+    row = next(row for row in rows if (row.start, row.mask, row.density) == ("5it", "random", 0.25))
     for seed in (0, 1):
-        own = RunFolder(cells["shuffle", 0.75, seed])
+        own = RunFolder(cells["start=5it", "shuffle", 0.75, seed])
         mask, weights = Mask.load(own.mask), read_weights(own.model)
-        dense = read_weights(RunFolder(cells["dense parent", 0.0, seed]).model)
-        other = read_weights(RunFolder(cells["shuffle-order", 0.75, seed]).model)
-        assert Mask.load(RunFolder(cells["shuffle-order", 0.75, seed]).mask) == mask, "one mask in two orders"
-        pruning.append(distance(dense, weights, mask))
-        order.append(distance(weights, other, mask))
-    assert rows[3].pruning.l2 == pytest.approx(statistics.fmean(one.l2 for one in pruning))
-    assert rows[3].pruning.angle == pytest.approx(statistics.fmean(one.angle for one in pruning))
-    assert rows[3].order.l2 == pytest.approx(statistics.fmean(one.l2 for one in order))
-    assert rows[3].order.l2 > 0
+        dense = read_weights(RunFolder(cells["start=5it", "dense parent", 0.0, seed]).model)
+        other = RunFolder(cells["start=5it", "shuffle-order", 0.75, seed])
+        assert Mask.load(other.mask) == mask, "one mask in two orders"
+        assert row.pruning[seed] == distance(dense, weights, mask)
+        assert row.order[seed] == distance(weights, read_weights(other.model), mask)
+        assert row.order[seed].l2 > 0
 
 
-def test_a_branch_that_is_missing_is_told(found):
+def test_the_dense_network_is_copied_from_step_k_on_and_at_step_0_is_a_copy_itself(found, rows):
+    runs = plan(stability_study(**SMALL, rewind=["0", "5it"], rounds=2, seeds=2))
+    again = [run for run in runs if run.label == "dense, again"]
+    assert {(run.settings.start, run.settings.level, run.settings.order) for run in again} == {("5it", 0, None)}
+    assert sum(run.kind == "train" for run in runs) == 2, "one dense network for each seed"
+    cells = {(cell.panel, cell.label, cell.seed): cell.path for cell in found.cells if not cell.sparsity}
+    for start, first in (("0", "dense parent"), ("5it", "dense, again")):
+        row = next(row for row in rows if (row.start, row.mask) == (start, "dense"))
+        a, b = (read_weights(RunFolder(cells[f"start={start}", label, 0]).model) for label in (first, "dense, order"))
+        whole = Mask({name: tensor == tensor for name, tensor in a.items() if tensor.ndim > 1})
+        assert row.order[0] == distance(a, b, whole)
+
+
+def test_a_barrier_is_that_of_the_test_set_and_is_measured_once(found, rows, out, monkeypatch):
+    cells = {(cell.panel, cell.label, round(cell.sparsity, 3), cell.seed): cell.path for cell in found.cells}
+    a, b = (cells["start=0", label, 0.75, 1] for label in ("shuffle", "shuffle-order"))
+    row = next(row for row in rows if (row.start, row.mask, row.density) == ("0", "random", 0.25))
+    assert row.barrier[1] == connect(ConnectSettings(run=a, other=b, points=3))["test"]["barrier"]
+    monkeypatch.setattr(copies, "connect", None)
+    assert stability(found, out, points=3) == rows
+
+
+def test_a_branch_that_is_missing_is_told(found, out):
     lacking = replace(found, cells=[cell for cell in found.cells if cell.label != "order"])
     with pytest.raises(
-        LehrError, match=r"the study lacks ticket or order at seed 0: train the branches order, shuffle"
+        LehrError, match=r"the study lacks a copy of the ticket at 50 % rewound to 0: train order, shuffle"
     ):
-        stability(lacking)
+        stability(lacking, out, points=3)
 
 
-def test_the_plots_say_what_they_show(found):
-    drawn = stability_plot([row.as_dict() for row in stability(found)])
-    assert drawn.startswith("<svg") or "<svg" in drawn
-    for word in ("stability to pruning", "stability to the order of the data", "ticket", "random", "angle, degrees"):
+def test_steps_are_named_once():
+    with pytest.raises(LehrError, match="the steps are 0, 0: name each once"):
+        stability_study(**SMALL, rewind=["0", "0"], rounds=1)
+    with pytest.raises(LehrError, match="rewind names no step"):
+        stability_study(**SMALL, rewind=[], rounds=1)
+
+
+def test_the_plots_say_what_they_show(rows):
+    told = [row.as_dict() for row in rows]
+    drawn = stability_plot([row for row in told if row["start"] == "0"])
+    for word in (
+        "L2, pruning",
+        "angle, two orders of the data",
+        "barrier",
+        "ticket",
+        "random",
+        "dense",
+        "weights left, %",
+    ):
         assert word in drawn
+    assert "rewound to step" in stability_plot([row for row in told if row["density"] in (1.0, 0.25)], "start")
     line = line_plot({"test": {"alphas": [0.0, 0.5, 1.0], "errors": [0.1, 0.3, 0.1], "barrier": 0.2}})
     assert "test, barrier 20.0 points" in line

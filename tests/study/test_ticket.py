@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from lehr import LehrError
+from lehr import LehrError, Mask
+from lehr.runs import RunFolder
 from lehr.study.file import study_of
 from lehr.study.plan import plan
 from lehr.study.run import run_study
@@ -108,3 +109,39 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):
 def test_what_cannot_work_is_one_sentence(change, message):
     with pytest.raises(LehrError, match=message):
         tickets(**{**SMALL, "rounds": 2, **change})
+
+
+def test_a_branch_may_differ_from_the_levels_before_it():
+    runs = plan(tickets(**SMALL, rounds=3, branches=["anneal", "rewind:0"]))
+    by_name = {run.name: run for run in runs}
+    assert sum(run.kind == "ticket" for run in runs) == 3 + 3 + 3, "the levels before a branch are those of the ticket"
+    for run in runs:
+        if run.label not in ("anneal", "rewind:0"):
+            continue
+        before = by_name[run.parent]
+        assert before.kind == "train" or (before.label, before.settings.start, before.settings.method) == (
+            "ticket",
+            "5it",
+            "one-shot",
+        )
+        method, rewind, start = (
+            ("temperature-annealing", "rate", "5it") if run.label == "anneal" else ("one-shot", "weights", "0")
+        )
+        assert (run.settings.method, run.settings.rewind, run.settings.start) == (method, rewind, start)
+
+
+def test_annealed_branches_run_and_end_in_the_mask_of_their_level(tmp_path):
+    found = run_study(tickets(**SMALL, rounds=2, branches=["anneal"]), tmp_path)
+    masks = {
+        (cell.label, round(cell.sparsity, 2)): Mask.load(RunFolder(cell.path).mask)
+        for cell in found.cells
+        if cell.sparsity
+    }
+    assert masks["anneal", 0.75] == masks["ticket", 0.75]
+    assert masks["anneal", 0.5] == masks["ticket", 0.5]
+
+
+@pytest.mark.parametrize("after", [3, {"start": ["0", "1it"]}])
+def test_what_differs_before_is_a_mapping_of_single_values(after):
+    with pytest.raises(LehrError, match="after is .*: map settings of the runs before to one value each"):
+        plan(study_of({**SMALL_FILE, "grids": [{"level": 2, "after": after}]}, "t"))

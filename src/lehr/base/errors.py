@@ -36,6 +36,9 @@ class CannotWrite(LehrError):
     """A file could not be written, for want of space or of permission: no run can go on."""
 
 
+LISTED = 100  # more names than that help nobody
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     """The error for a name that is not in a list, with the nearest names that are.
 
@@ -44,9 +47,10 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     """
     known = sorted(choices)
     near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(known)}"
+    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {listed}"
     plural = kind if kind.endswith("s") else f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
-    listing = f" ({plural}: {', '.join(known)})" if near else ""
+    listing = f" ({plural}: {listed})" if near else ""
     return LehrError(f"there is no {kind} {str(name)!r}: {hint}{listing}")
 
 

@@ -18,15 +18,8 @@ def connect(
     model: options.AnyModel = None,
     image_size: options.ImageSize = None,
     context: options.Context = None,
-    points: Annotated[
-        int, typer.Option(help="Places on the line, its ends among them.", rich_help_panel=options.RUN)
-    ] = 30,
-    bn_batches: Annotated[
-        int,
-        typer.Option(
-            help="Batches for batch-norm's statistics at each place; 0 mixes the two.", rich_help_panel=options.RUN
-        ),
-    ] = 100,
+    points: options.Points = 30,
+    bn_batches: options.LineBatches = 100,
     examples: Annotated[int, typer.Option(help="Training examples to judge on.", rich_help_panel=options.RUN)] = 10_000,
     out: Annotated[
         Path | None, typer.Option(help="Folder for connect.json and the plot.", rich_help_panel=options.RUN)
@@ -39,20 +32,22 @@ def connect(
     """
     arguments = dict(locals())
     from lehr.base.files import write_json, write_text
-    from lehr.recipes.connect import PARTS, ConnectSettings
+    from lehr.recipes.connect import ConnectSettings
     from lehr.recipes.connect import connect as recipe
     from lehr.report.between import line_plot
     from lehr.runs import validated
 
-    result = recipe(validated(ConnectSettings, options.chosen(arguments, ConnectSettings.model_fields)))
+    settings = validated(ConnectSettings, options.chosen(arguments, ConnectSettings.model_fields))
+    result = recipe(settings)
+    parts: dict[str, Any] = {part: result[part] for part in settings.parts}
     if out is not None:
         write_json(out / "connect.json", result)
-        write_text(out / "connect.svg", line_plot({part: result[part] for part in PARTS}))
+        write_text(out / "connect.svg", line_plot(parts))
     if as_json:
         screen.print_json(result)
         return
     printer = screen.console()
-    printer.print(screen.titled(f"from {run} to {other}", _table({part: result[part] for part in PARTS})))
+    printer.print(screen.titled(f"from {run} to {other}", _table(parts)))
     if out is not None:
         printer.print(f"[dim]plot[/]  {out / 'connect.svg'}", soft_wrap=True)
 

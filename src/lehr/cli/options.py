@@ -150,6 +150,8 @@ StudyOut = Annotated[
 Rounds = Annotated[int, _option(LEVELS, help="Levels; more can be added to the same --out later.")]
 PruneRate = Annotated[float, _option(LEVELS, help="Share of the remaining weights that goes at each.")]
 Rewind = Annotated[str, _option(LEVELS, help="The step to go back to: 0, 500it, 2ep or 1ep100it.")]
+Points = Annotated[int, _option(RUN, help="Places on the line between two networks, its ends among them.")]
+LineBatches = Annotated[int, _option(RUN, help="Batches for batch-norm's statistics at each place; 0 mixes the two.")]
 
 
 def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

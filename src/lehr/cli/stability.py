@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
 from lehr.cli import options, screen
@@ -12,6 +14,7 @@ from lehr.cli.small_study import command, done, threads_of
 from lehr.cli.ticket import SETTINGS
 
 if TYPE_CHECKING:
+    from lehr.analysis.stability import Distance
     from lehr.study.stability import Stability
 
 
@@ -20,7 +23,10 @@ def stability(
     model: options.Model,
     rounds: options.Rounds = 5,
     rate: options.PruneRate = 0.2,
-    rewind: options.Rewind = "0",
+    rewind: Annotated[
+        str,
+        typer.Option(help="The step to go back to, or several by commas: 0,500it,2ep.", rich_help_panel=options.LEVELS),
+    ] = "0",
     scope: options.Scope = "global",
     target_modules: options.TargetModules = None,
     exclude_modules: options.ExcludeModules = None,
@@ -36,6 +42,8 @@ def stability(
     momentum: options.Momentum = None,
     weight_decay: options.WeightDecay = None,
     precision: options.Precision = None,
+    points: options.Points = 11,
+    bn_batches: options.LineBatches = 100,
     seeds: options.Seeds = 1,
     threads: options.Threads = 0,
     out: options.StudyOut = None,
@@ -45,49 +53,63 @@ def stability(
 ) -> None:
     """How far apart tickets end up when they are pruned, or see their data in another order, beside random masks.
 
-    Example: `lehr stability --data mnist --model lenet_300_100 --rounds 5 --rewind 500it --epochs 5 --out runs/stability`
+    Example: `lehr stability --data mnist --model lenet_300_100 --rounds 5 --rewind 0,500it --epochs 5 --out runs/stability`
     """
     arguments = dict(locals())
     from lehr.base.files import write_json, write_text
     from lehr.report.between import stability_plot
     from lehr.study.publish import publish
-    from lehr.study.stability import BRANCHES
     from lehr.study.stability import stability as measure
-    from lehr.study.ticket import tickets
+    from lehr.study.stability import stability_study
 
-    study = tickets(
+    steps = options.words(rewind)
+    study = stability_study(
         rounds=rounds,
         rate=rate,
-        rewind=rewind,
-        branches=BRANCHES,
+        rewind=steps,
         seeds=seeds,
         threads=threads_of(threads, workers),
         **options.chosen(arguments, SETTINGS),
     )
     found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
     publish(found, folder, command())
-    rows = measure(found)
+    rows = measure(found, folder, points=points, bn_batches=bn_batches)
     told = [row.as_dict() for row in rows]
     write_json(folder / "stability.json", told)
-    write_text(folder / "stability.svg", stability_plot(told))
+    smallest = min(row.density for row in rows)
+    plots = {f"stability-{step}.svg": stability_plot([row for row in told if row["start"] == step]) for step in steps}
+    if len(steps) > 1:
+        least = [row for row in told if row["density"] in (1.0, smallest)]
+        plots["stability.svg"] = stability_plot(least, "start")
+    for name, plot in plots.items():
+        write_text(folder / name, plot)
     if as_json:
         screen.print_json({"rows": told})
         return
     printer = screen.console()
-    printer.print(screen.titled(f"{study.title}, rewound to {rewind}, {seeds} seed(s)", _table(rows)))
-    for name in ("stability.svg", "report.html"):
-        printer.print(f"[dim]{name.partition('.')[0]:>9}[/]  {folder / name}", soft_wrap=True)
+    for step in steps:
+        title = f"{study.title}, rewound to {step}, {seeds} seed(s)"
+        printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
+    for name in (*plots, "report.html"):
+        printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
 
 
 def _table(rows: Sequence[Stability]) -> Table:
     table = Table()
-    for heading in ("weights left", "mask", "accuracy", "pruning: L2", "angle", "order: L2", "angle"):
+    for heading in ("weights left", "mask", "accuracy", "pruning: L2", "angle", "order: L2", "angle", "barrier"):
         table.add_column(heading, justify="left" if heading == "mask" else "right")
     for i, row in enumerate(rows):
         if i and rows[i - 1].density != row.density:
             table.add_section()
         table.add_row(
-            f"{100 * row.density:.3g} %", row.mask, f"{100 * row.accuracy:.2f} %", f"{row.pruning.l2:.2f}", f"{row.pruning.angle:.1f}°",
-            f"{row.order.l2:.2f}", f"{row.order.angle:.1f}°",
+            f"{100 * row.density:.3g} %", row.mask, f"{100 * fmean(row.accuracy):.2f} %", *_told(row.pruning), *_told(row.order),
+            f"{100 * fmean(row.barrier):.2f} points",
         )  # fmt: skip
     return table
+
+
+def _told(distances: Sequence[Distance]) -> tuple[str, str]:
+    """Mean L2 distance and mean angle."""
+    if not distances:
+        return "", ""
+    return f"{fmean(d.l2 for d in distances):.2f}", f"{fmean(d.angle for d in distances):.1f}°"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
+
+AUTO = "auto"
 
 
 def ticket(
@@ -15,7 +17,13 @@ def ticket(
     model: options.Model,
     rounds: options.Rounds = 5,
     rate: options.PruneRate = 0.2,
-    rewind: options.Rewind = "0",
+    rewind: Annotated[
+        str,
+        typer.Option(
+            help="The step to go back to: 0, 500it, 2ep, 1ep100it; auto finds the earliest that is stable.",
+            rich_help_panel=options.LEVELS,
+        ),
+    ] = "0",
     mode: Annotated[
         str,
         typer.Option(
@@ -26,7 +34,8 @@ def ticket(
     branches: Annotated[
         str,
         typer.Option(
-            help="Controls at each level: shuffle, invert, reinit, order; by commas.", rich_help_panel=options.LEVELS
+            help="At each level, by commas: shuffle, invert, reinit, order, shuffle-order, anneal, rewind:STEP.",
+            rich_help_panel=options.LEVELS,
         ),
     ] = "",
     scope: options.Scope = "global",
@@ -56,18 +65,22 @@ def ticket(
     Example: `lehr ticket --data mnist --model lenet_300_100 --rounds 5 --rate 0.2 --rewind 500it --epochs 5 --out runs/ticket`
     """
     arguments = dict(locals())
+    from lehr.study.compare import default_folder
+    from lehr.study.rewind import earliest
+    from lehr.study.run import Workers
     from lehr.study.ticket import tickets
 
-    study = tickets(
-        rounds=rounds,
-        rate=rate,
-        rewind=rewind,
-        mode=mode,
-        branches=options.words(branches),
-        seeds=seeds,
-        threads=threads_of(threads, workers),
-        **options.chosen(arguments, SETTINGS),
-    )
+    given = options.chosen(arguments, SETTINGS) | {"rate": rate, "threads": threads_of(threads, workers)}
+    asked: dict[str, Any] = {"rounds": rounds, "mode": mode, "branches": options.words(branches), "seeds": seeds}
+    study = tickets(rewind="0" if rewind == AUTO else rewind, **asked, **given)
+    if rewind == AUTO:
+        out = out or default_folder(study)
+        show = screen.show_bar(quiet, as_json)
+        step, probes = earliest(out, seeds=seeds, workers=Workers(workers), show=show, **given)
+        study = tickets(rewind=step, **asked, **given)
+        if not as_json:
+            tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in probes)
+            screen.console().print(f"rewinding to [bold]{step}[/]; points between two orders of the data: {tried}")
     found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
     screen.findings(found, folder, command(), as_json=as_json)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -15,6 +17,7 @@ from lehr.base.errors import LehrError, unknown
 from lehr.base.registry import Registry
 
 Shape = tuple[int, ...]
+LIBRARIES = ("torchvision", "timm")
 Factory = Callable[..., nn.Module]
 
 models: Registry[Factory] = Registry("model")
@@ -25,10 +28,10 @@ families: Registry[Callable[[str], Factory | None]] = Registry("family of models
 
 
 def create(name: str, **sizes: Any) -> nn.Module:
-    """A freshly initialised network: a built-in one, or the user's own as ``path/to/file.py:factory``.
+    """A freshly initialised network: a built-in one, one of ``torchvision:resnet50`` or ``timm:resnet50``, or the user's own.
 
     Args:
-        name: a name in `models`, of one of the `families`, or a Python file and a callable in it.
+        name: a name in `models`, of one of the `families`, of a library, or a Python file and a callable in it, ``path/to/file.py:factory``.
         sizes: what the network must know of the data (`Dataset.sizes`): ``num_classes``, and
             ``input_shape``, the shape of one input, for images (channels, height, width); for texts
             also ``vocabulary``, the number of tokens, and ``context``, the longest input.
@@ -42,7 +45,7 @@ def create(name: str, **sizes: Any) -> nn.Module:
     accepted = inspect.signature(factory).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     options = {k: v for k, v in sizes.items() if v is not None and (k in accepted or anything)}
-    if ".py" not in name and sizes.get("input_shape") is not None:
+    if ":" not in name and sizes.get("input_shape") is not None:
         reads_text, has_text = "vocabulary" in accepted, sizes.get("vocabulary") is not None
         if reads_text != has_text:
             raise LehrError(
@@ -70,7 +73,38 @@ def known(name: str) -> Factory:
     >>> known("wrn_28_10") is not None
     True
     """
-    return _from_file(name) if ".py" in name else _built_in(name)
+    if ".py" in name:
+        return _from_file(name)
+    library, colon, own = name.partition(":")
+    return _from_library(library, own) if colon else _built_in(name)
+
+
+def _from_library(library: str, name: str) -> Factory:
+    """A network of torchvision or timm, with fresh weights; both are the user's to install."""
+    if library not in LIBRARIES:
+        raise unknown("library of models", library, LIBRARIES)
+    try:
+        module = importlib.import_module("torchvision.models" if library == "torchvision" else library)
+    except Exception as error:  # an installation may be broken in any way
+        raise LehrError(
+            f"{library} cannot be imported ({type(error).__name__}: {error}): install one that goes with this torch"
+        ) from error
+    names = module.list_models()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "its list_models() has the names"
+        raise LehrError(f"there is no network {name!r} in {library}: {hint}")
+
+    def factory(num_classes: int, input_shape: Shape) -> nn.Module:
+        made: nn.Module
+        if library == "timm":
+            made = module.create_model(name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0])
+        else:  # GoogLeNet and Inception give several outputs while they train unless told otherwise
+            alone = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+            made = module.get_model(name, weights=None, num_classes=num_classes, **alone)
+        return made
+
+    return factory
 
 
 def _built_in(name: str) -> Factory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lehr.analysis.connectivity import Barrier, barriers
 from lehr.base.errors import require
-from lehr.data import Batches
+from lehr.data import Batches, Examples
 from lehr.data.batches import evaluation_batches
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.training.averaging import BN_BATCHES, has_batch_norm
 
-PARTS = ("train", "test")
+Part = Literal["train", "validation", "test"]
 
 
 class ConnectSettings(JudgeSettings):
@@ -28,10 +28,11 @@ class ConnectSettings(JudgeSettings):
         default=BN_BATCHES, ge=0
     )  # for batch-norm at every place; 0 mixes the statistics of the two
     examples: int = Field(default=10_000, ge=1)  # of the training set that are judged
+    parts: tuple[Part, ...] = Field(default=("train", "test"), min_length=1)  # of the data
 
 
 def connect(settings: ConnectSettings) -> dict[str, Any]:
-    """The error barrier between two networks on training and test data (1912.05671).
+    """The error barrier between two networks on parts of their data (1912.05671).
 
     Returns:
         by part: ``alphas``, ``errors``, ``losses``, ``barrier``, ``loss_barrier`` and ``connected``.
@@ -50,10 +51,13 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     if settings.bn_batches and has_batch_norm(first.model):
         size = min(first.settings.batch_size, len(data.train))
         statistics = [inputs for inputs, _ in islice(Batches(data, size, 0).epoch(0), settings.bn_batches)]
-    train = data.train.take(torch.arange(min(len(data.train), settings.examples)))
-    batches = {part: list(evaluation_batches(one, data)) for part, one in zip(PARTS, (train, data.test), strict=True)}
+    judged: dict[str, Examples] = {"train": data.train.take(torch.arange(min(len(data.train), settings.examples)))}
+    judged |= {"validation": data.validation, "test": data.test}
+    batches: dict[str, list[tuple[Tensor, Tensor]]] = {
+        part: list(evaluation_batches(judged[part], data)) for part in settings.parts
+    }
     found = barriers(first.model, second.model, batches, points=settings.points, statistics=statistics)
-    return {"run": settings.run, "other": settings.other} | {part: told(found[part]) for part in PARTS}
+    return {"run": settings.run, "other": settings.other} | {part: told(one) for part, one in found.items()}
 
 
 def told(found: Barrier) -> dict[str, Any]:

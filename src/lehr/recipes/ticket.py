@@ -30,6 +30,8 @@ from lehr.training.span import steps_per_epoch, total_steps
 def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
     """Prune what is left of the parent's network once more, go back to step k, and train the rest of the schedule again.
 
+    Level 0 prunes nothing: it is the dense network from step k on, in another order of the data say.
+
     A level's mask is chosen by magnitude among the weights that the parent, the level before or the dense network, ended with and had
     in its mask. With ``rewind: weights`` every tensor is reset bit for bit to what the dense network had at step k, batch-norm's
     statistics and what is not masked too, and multiplied by the mask; the optimizer begins fresh; learning rates and the order of
@@ -45,7 +47,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         show: a progress bar.
 
     Raises:
-        LehrError: the parent is of another rewinding step, has other settings, or leaves a layer without a weight.
+        LehrError: the parent is not the level before, has other settings, or leaves a layer without a weight.
     """
     settings = settings.settled(torch.get_num_threads())
     folder, data = RunFolder(out), load_data(settings)
@@ -53,7 +55,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     require(base is not None, f"{settings.parent} is a file of weights, and a ticket needs the run: give its folder")
     assert base is not None
     former = base.level if isinstance(base, TicketSettings) else 0
-    if former != settings.level - 1:
+    if former != max(settings.level - 1, 0) or (not settings.level and isinstance(base, TicketSettings)):
         raise LehrError(
             f"level is {settings.level} and {settings.parent} is level {former}: levels come one after the other"
         )
@@ -104,11 +106,8 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
 def _check_origin(settings: TicketSettings, base: Settings) -> None:
     """Raise unless the parent's weights at step k can be had."""
     if isinstance(base, TicketSettings):
-        require(
-            base.start == settings.start,
-            f"{settings.parent} was rewound to {base.start} and this is to be to {settings.start}: branch from the dense run",
-        )
-    elif not isinstance(base, TrainSettings) or base.learn_mask or base.parent is not None:
+        return
+    if not isinstance(base, TrainSettings) or base.learn_mask or base.parent is not None:
         raise LehrError(f"{settings.parent} is not a dense run from its initialisation: a ticket begins with one")
 
 
@@ -117,7 +116,9 @@ def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict
     if not folder.origin.is_file():
         before = RunFolder(settings.parent).origin
         way = folder.path / "way"
-        if isinstance(base, TrainSettings) or not before.is_file():
+        if (
+            base.start != settings.start or not before.is_file()
+        ):  # the level before is of another step, or the dense run
             dense = _dense(base)
             train(
                 dense.model_copy(update={"stop": settings.start, "average": 0.0, "bn_batches": None}), way, resume=True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from lehr.report.plots import COLOURS, DENSE, svg
 
@@ -32,34 +33,58 @@ def line_plot(parts: Mapping[str, Mapping[str, Any]]) -> str:
     return svg(figure)
 
 
-def stability_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """SVG text: L2 distance and angle against density, tickets beside random masks, for pruning and for the order of the data.
+def stability_plot(rows: Sequence[Mapping[str, Any]], along: Literal["density", "start"] = "density") -> str:
+    """SVG text: accuracy, instability, and distances and angles of both stabilities; mean and sample standard deviation over seeds.
 
     Args:
-        rows: as `lehr.study.stability.Stability.as_dict` gives them.
+        rows: as `lehr.study.stability.Stability.as_dict` gives them, of one step k, or of one density.
+        along: what is on the horizontal axis; the dense network is at the left of densities, and a line over steps.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 5.6))
+    figure = Figure(figsize=(10.4, 5.8))
     figure.set_layout_engine("constrained")
-    panels = figure.subplots(2, 2, sharex=True)
-    densities = sorted({row["density"] for row in rows}, reverse=True)
-    for column, (noise, title) in enumerate((("pruning", "to pruning"), ("order", "to the order of the data"))):
-        for line, (measure, label) in enumerate((("l2", "L2 distance"), ("angle", "angle, degrees"))):
-            axes = panels[line][column]
-            for mask, colour in (("ticket", COLOURS[0]), ("random", DENSE)):
-                own = {row["density"]: row[noise][measure] for row in rows if row["mask"] == mask}
-                places = range(len(densities))
-                values = [own[density] for density in densities]
-                axes.plot(places, values, color=colour, marker="o", markersize=4, linewidth=1.4, label=mask)
-            axes.set_ylim(bottom=0)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.set_xticks(range(len(densities)), [f"{100 * density:.3g}" for density in densities])
-            if not line:
-                axes.set_title(f"stability {title}", fontsize=9)
-            else:
-                axes.set_xlabel("weights left, %")
-            if not column:
-                axes.set_ylabel(label)
+    panels = figure.subplots(2, 3, sharex=True)
+    places = sorted({row[along] for row in rows}, reverse=True) if along == "density" else _in_order(rows)
+    told = [f"{100 * place:.3g}" if along == "density" else str(place) for place in places]
+    for axes, (title, unit, read) in zip(panels.flat, PANELS, strict=True):
+        for mask, colour in (("ticket", COLOURS[0]), ("random", COLOURS[1]), ("dense", DENSE)):
+            own = [(places.index(row[along]), read(row)) for row in rows if row["mask"] == mask and read(row)]
+            if not own:
+                continue
+            own.sort(key=lambda pair: pair[0])
+            axes.errorbar(
+                [place for place, _ in own], [statistics.fmean(values) for _, values in own],
+                [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in own], color=colour, label=mask,
+                marker="o", markersize=4, linewidth=1.4, capsize=2.5, elinewidth=1, linestyle="--" if mask == "dense" else "-",
+            )  # fmt: skip
+        axes.set_title(title, fontsize=9)
+        axes.set_ylabel(unit, fontsize=8)
+        if title != "accuracy":
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        axes.set_xticks(range(len(places)), told, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[1][0].axhline(2, color=DENSE, linewidth=0.8, linestyle=(0, (2, 2)))
+    for axes in panels[1]:
+        axes.set_xlabel("weights left, %" if along == "density" else "rewound to step")
     panels[0][0].legend(frameon=False, fontsize=8)
     return svg(figure)
+
+
+def _in_order(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return list(dict.fromkeys(row["start"] for row in rows))
+
+
+def _measured(noise: str, measure: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    return lambda row: [one[measure] for one in row[noise]]
+
+
+PANELS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], list[float]]], ...] = (
+    ("accuracy", "%", lambda row: [100 * one for one in row["accuracy"]]),
+    ("L2, pruning", "L2 distance", _measured("pruning", "l2")),
+    ("angle, pruning", "degrees", _measured("pruning", "angle")),
+    ("barrier between two orders of the data", "points of error", lambda row: [100 * one for one in row["barrier"]]),
+    ("L2, two orders of the data", "L2 distance", _measured("order", "l2")),
+    ("angle, two orders of the data", "degrees", _measured("order", "angle")),
+)
+"""What is drawn of a row: title, unit, and its values by seed."""

@@ -26,7 +26,8 @@ class Study(BaseModel):
     chooses among the values of the axes `choose`, on the seeds `choose_seeds` (None for all); the other seeds are
     then run at the chosen values only. Rows are compared with those of the method `against`, where they have the same parent
     and the same terms; with ``alike: epochs`` those of the same data, network and batch whose epochs are as many in all, whatever they
-    start from: parents are then not rows of their own. A grid with ``row`` has that for a name in the tables.
+    start from: parents are then not rows of their own. A grid with ``row`` has that for a name in the tables; ``after`` in
+    a grid has the settings in which the runs before the last one of each chain differ from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,9 +118,12 @@ def plan(study: Study) -> list[Run]:
         named = grid.get("row")
         if named is not None and (not isinstance(named, str) or not named.strip()):
             raise LehrError(f"row is {named!r}: give the row a name")
-        idle.discard("row")
-        for values in points({name: value for name, value in grid.items() if name != "row"}):
-            for draft in _chain(kind, values, study.alike, named or ""):
+        after = grid.get("after", {})
+        if not isinstance(after, dict) or any(isinstance(value, (list, dict)) for value in after.values()):
+            raise LehrError(f"after is {after!r}: map settings of the runs before to one value each")
+        idle -= {"row", "after"}
+        for values in points({name: value for name, value in grid.items() if name not in ("row", "after")}):
+            for draft in _chain(kind, values, after, study.alike, named or ""):
                 known = drafts.setdefault(draft.run.name, draft)
                 if draft.named and not known.named:  # a level on the way of another row
                     drafts[draft.run.name] = replace(known, named=draft.named)
@@ -167,15 +171,15 @@ class _Draft:
     named: str = ""  # by the file
 
 
-def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_Draft]:
-    """A run and those that it starts from, first things first."""
+def _chain(kind: Kind, values: dict[str, Any], after: dict[str, Any], alike: str, named: str) -> list[_Draft]:
+    """A run and those that it starts from, which have the settings `after` instead of its own; first things first."""
     given = {key for name in values for key in resolve(kind, name)}
     flat: dict[Key, Any] = {}
     result: list[_Draft] = []
     parent, seed, written = None, 0, ""
-    divisions = divided(kind, {"threads": 1, **values})
-    last = divisions[0]
-    for one, part in steps(kind, divisions):
+    last, *_ = divided(kind, {"threads": 1, **values})
+    before = divided(kind, {"threads": 1, **values, **after})
+    for one, part in steps(kind, last, before):
         written = str(part.get("method", ""))
         read = one.read(part)
         settings = settings_of(one, read, parent or "")
@@ -187,20 +191,28 @@ def _chain(kind: Kind, values: dict[str, Any], alike: str, named: str) -> list[_
         run = Run(settings.digest, one.name, settings, parent, folder, seed=seed)
         used = frozenset(key for key in given if key[0] == one.name and key[1] in read)
         terms = _terms(one, flat, alike)
-        passing = one.levels is not None and any(part.get(name) != last.get(name) for name in one.once)
+        passing = one.levels is not None and any(
+            part.get(name) != last.get(name) for name in {*part, *last} - {one.levels}
+        )
         result.append(_Draft(run, flat, used, written, terms, "" if passing else named))
         parent = run.name
     return result
 
 
-def steps(kind: Kind, parts: list[dict[str, Any]]) -> Iterator[tuple[Kind, dict[str, Any]]]:
-    """The runs of a chain, first things first: one of every kind in the lineage, or one a level."""
-    for one, part in reversed(list(zip(lineage(kind), parts, strict=True))):
-        last = part.get(one.levels) if one.levels is not None else None
-        if one.levels is not None and type(last) is int:
-            for level in range(1, last):
-                yield one, {name: value for name, value in part.items() if name not in one.once} | {one.levels: level}
-        yield one, part
+def steps(kind: Kind, last: dict[str, Any], before: list[dict[str, Any]]) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    """The runs of a chain, first things first: one of every kind in the lineage, or one a level.
+
+    Args:
+        kind: of the last run.
+        last: its settings.
+        before: what the settings of a chain would be whose last run differed from those before it in `Kind.once` alone.
+    """
+    for one, part in reversed(list(zip(lineage(kind), before, strict=True))):
+        level = last.get(one.levels) if one is kind and one.levels is not None else None
+        if one.levels is not None and type(level) is int:
+            for number in range(1, level):
+                yield one, {name: value for name, value in part.items() if name not in one.once} | {one.levels: number}
+        yield one, last if one is kind else part
 
 
 def _terms(kind: Kind, flat: dict[Key, Any], alike: str) -> str:

@@ -1,95 +1,140 @@
-"""`stability`: how far apart copies of a ticket end up, beside those of a random mask."""
+"""`stability`: how far apart copies of a ticket end up, beside those of a random mask and of the dense network."""
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lehr.analysis.stability import Distance, distance
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
 from lehr.masks import Mask
 from lehr.report.summary import Cell
 from lehr.runs import RunFolder
+from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies
+from lehr.study.plan import Study
 from lehr.study.run import Findings
-from lehr.study.ticket import NAME
+from lehr.study.ticket import NAME, tickets
+from lehr.training.averaging import BN_BATCHES
 
 BRANCHES = ("order", "shuffle", "shuffle-order")
 """What has to be trained beside the ticket, as branches of `lehr.study.ticket.tickets`."""
 
+POINTS = 11  # on the line between two copies
+PAIRS = (("ticket", NAME, "order"), ("random", "shuffle", "shuffle-order"))
+FIRST = Study.model_fields["panels"].default
+
 
 @dataclass(frozen=True)
 class Stability:
-    """Of the tickets of one level, or of the random masks beside them; means over seeds.
+    """Of the networks of one level, rewound to one step; a value for every seed.
 
     Args:
-        mask: ``ticket`` or ``random``.
+        start: the step that they were rewound to.
+        mask: ``dense``, ``ticket`` or ``random``.
         density: weights left over all that can be pruned.
         accuracy: on the test set, in [0, 1].
-        pruning: L2 distance and angle, on the mask, between the dense network and the subnetwork, trained from step k in one order.
-        order: between two copies of the subnetwork, trained from step k in two orders.
-        seeds: how many.
+        pruning: L2 distance and angle, on the mask, between the dense network and the subnetwork, trained from step k in one order; none for the dense network.
+        order: between two copies, trained from step k in two orders.
+        barrier: of the test error between those copies, in [0, 1]: their instability (1912.05671).
     """
 
+    start: str
     mask: str
     density: float
-    accuracy: float
-    pruning: Distance
-    order: Distance
-    seeds: int
+    accuracy: tuple[float, ...]
+    pruning: tuple[Distance, ...]
+    order: tuple[Distance, ...]
+    barrier: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def stability(found: Findings) -> list[Stability]:
-    """Both stabilities of 1903.01611 (section 4) at every level of a study of tickets with the branches `BRANCHES`.
+def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **settings: Any) -> Study:
+    """Tickets rewound to each of several steps, and all that their stability needs; arguments as `lehr.study.ticket.tickets` has them.
+
+    Raises:
+        LehrError: as `tickets` does, or a step is named twice.
+
+    >>> study = stability_study(rewind=["0", "5it"], rounds=1, data="digits", model="lenet_300_100")
+    >>> study.panels, len(study.grids)
+    (('data', 'model', 'start'), 11)
+    """
+    require(len(rewind) > 0, "rewind names no step: give 0, 500it, 2ep or 1ep100it")
+    require(len(set(rewind)) == len(rewind), f"the steps are {', '.join(rewind)}: name each once")
+    grids: list[dict[str, Any]] = []
+    for start in rewind:
+        one = tickets(rewind=start, rounds=rounds, branches=BRANCHES, seeds=seeds, **settings)
+        common = {name: value for name, value in one.grids[0].items() if name not in ("row", "level")}
+        grids += [*one.grids, *({**common, **grid} for grid in dense_copies(start, seeds))]
+    return one.model_copy(update={"grids": tuple(grids), "panels": (*FIRST, "start")})
+
+
+def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: int = BN_BATCHES) -> list[Stability]:
+    """Both stabilities of 1903.01611 (section 4) and the instability of 1912.05671 at every level of a `stability_study`.
 
     The random masks have as many weights in every layer as the tickets.
 
+    Args:
+        found: of the study.
+        out: its folder.
+        points: places on the line between two copies, its ends among them.
+        bn_batches: for batch-norm's statistics at each place; 0 mixes those of the ends.
+
     Raises:
-        LehrError: a branch is missing, or its weights were not kept.
+        LehrError: a run failed, or its weights were not kept.
     """
     if found.failures:
         worst = found.failures[0]
         raise LehrError(
             f"{len(found.failures)} runs failed, the first, {worst.label}, because: {worst.result['failed']}"
         )
-    cells = {(cell.label, round(cell.sparsity, 9), cell.seed): cell for cell in found.cells if not cell.failed}
-    dense = {cell.seed: cell for cell in found.cells if not cell.sparsity and not cell.failed}
-    levels = sorted({sparsity for label, sparsity, _ in cells if label == NAME})
-    seeds = sorted({seed for label, _, seed in cells if label == NAME})
-    rows = []
-    for sparsity in levels:
-        for name, first, second in (("ticket", NAME, "order"), ("random", "shuffle", "shuffle-order")):
-            measured: list[tuple[float, Distance, Distance]] = []
-            for seed in seeds:
-                own, other = cells.get((first, sparsity, seed)), cells.get((second, sparsity, seed))
-                if own is None or other is None or seed not in dense:
-                    raise LehrError(
-                        f"the study lacks {first} or {second} at seed {seed}: train the branches {', '.join(BRANCHES)}"
-                    )
-                mask = Mask.load(RunFolder(own.path).mask)
-                measured.append(
-                    (own.result["test"]["accuracy"], _apart(dense[seed], own, mask), _apart(own, other, mask))
-                )
-            accuracies, pruning, order = zip(*measured, strict=True)
-            rows.append(
-                Stability(
-                    name, 1.0 - sparsity, statistics.fmean(accuracies), _mean(pruning), _mean(order), len(measured)
-                )
+    runs = {run.folder: run for run in found.runs}
+    cells: dict[tuple[str, str, float, int], Cell] = {}
+    dense: dict[int, Cell] = {}
+    for cell in found.cells:
+        run = runs[Path(cell.path).name]
+        if run.kind == "train":
+            dense[cell.seed] = cell
+        else:
+            cells[run.settings.start, cell.label, cell.sparsity, cell.seed] = cell
+
+    def one(start: str, mask: str, sparsity: float, first: dict[int, Cell], second: dict[int, Cell]) -> Stability:
+        if not first or set(first) != set(second) or not set(first) <= set(dense):
+            raise LehrError(
+                f"the study lacks a copy of the {mask} at {100 * sparsity:.3g} % rewound to {start}: train {', '.join(BRANCHES)}"
             )
+        pairs = [(dense[seed], first[seed], second[seed]) for seed in sorted(first)]
+        masks = [_mask(a if sparsity else b) for _, a, b in pairs]
+        return Stability(
+            start, mask, 1.0 - sparsity,
+            tuple(float(a.result["test"]["accuracy"]) for _, a, _ in pairs),
+            tuple(_apart(whole, a, keep) for (whole, a, _), keep in zip(pairs, masks, strict=True)) if sparsity else (),
+            tuple(_apart(a, b, keep) for (_, a, b), keep in zip(pairs, masks, strict=True)),
+            tuple(barrier_between(a.path, b.path, out, part="test", points=points, bn_batches=bn_batches) for _, a, b in pairs),
+        )  # fmt: skip
+
+    def seeds_of(start: str, label: str, sparsity: float) -> dict[int, Cell]:
+        return {seed: cell for (*place, seed), cell in cells.items() if place == [start, label, sparsity]}
+
+    rows = []
+    for start in dict.fromkeys(start for start, *_ in cells):
+        first = seeds_of(start, AGAIN, 0.0) or (dense if start == "0" else {})
+        rows.append(one(start, "dense", 0.0, first, seeds_of(start, ORDER, 0.0)))
+        for sparsity in sorted({own for at, label, own, _ in cells if (at, label) == (start, NAME)}):
+            rows += [
+                one(start, mask, sparsity, seeds_of(start, a, sparsity), seeds_of(start, b, sparsity))
+                for mask, a, b in PAIRS
+            ]
     return rows
+
+
+def _mask(cell: Cell) -> Mask:
+    return Mask.load(RunFolder(cell.path).mask)
 
 
 def _apart(a: Cell, b: Cell, mask: Mask) -> Distance:
     return distance(RunFolder(a.path).weights(), RunFolder(b.path).weights(), mask)
-
-
-def _mean(distances: Sequence[Distance]) -> Distance:
-    if not distances:
-        return Distance(math.nan, math.nan)
-    return Distance(statistics.fmean(d.l2 for d in distances), statistics.fmean(d.angle for d in distances))

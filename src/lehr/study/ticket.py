@@ -11,7 +11,8 @@ from lehr.study.file import study_of
 from lehr.study.plan import Study
 
 MODES = {"weights": "weights", "rate": "rate", "fine-tune": "no"}
-BRANCHES = ("shuffle", "invert", "reinit", "order", "shuffle-order")
+BRANCHES = ("shuffle", "invert", "reinit", "order", "shuffle-order", "anneal")
+REWIND = "rewind:"  # and a step: a branch too
 NAME = "ticket"
 OTHER = 1000  # added to the seed of a branch that draws anew
 FINE = 100  # the rate of fine-tuning is that of training over this
@@ -40,7 +41,8 @@ def tickets(
         mode: ``weights`` resets survivors to step k; ``rate`` keeps them and resets the learning rate; ``fine-tune`` keeps them, at a
             hundredth of the rate; all for the rest of the schedule.
         branches: controls at every level, ``order`` of the dense network being the usual one: ``shuffle`` has as many weights in each layer, elsewhere; ``invert`` has the smallest; ``reinit`` trains the
-            mask from other weights; ``order`` trains the ticket in another order of the data, ``shuffle-order`` the shuffled mask.
+            mask from other weights; ``order`` trains the ticket in another order of the data, ``shuffle-order`` the shuffled mask; ``anneal`` goes
+            back to step k with the rate alone and anneals the network into the mask (2401.08830); ``rewind:500it`` goes back to another step.
         seeds: how many; 0, 1, 2, ...
         lr: of the dense network, and of the levels unless they are fine-tuned.
         settings: any others, by their names in a study file.
@@ -57,11 +59,16 @@ def tickets(
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
     for branch in branches:
-        if branch not in BRANCHES:
-            raise unknown("branch", branch, BRANCHES)
+        if branch not in BRANCHES and not branch.startswith(REWIND):
+            raise unknown("branch", branch, (*BRANCHES, f"{REWIND}STEP"))
     require(len(set(branches)) == len(branches), f"the branches are {', '.join(branches)}: name each once")
-    if mode != "weights" and "reinit" in branches:
-        raise LehrError(f"reinit takes other weights and mode {mode} keeps those of training: leave one out")
+    for branch in branches:
+        if mode != "weights" and (branch == "reinit" or branch.startswith(REWIND)):
+            raise LehrError(f"{branch} takes other weights and mode {mode} keeps those of training: leave one out")
+    if mode == "fine-tune" and "anneal" in branches:
+        raise LehrError(
+            "anneal tunes at the rates of training and mode fine-tune at a hundredth of them: leave one out"
+        )
     values: dict[str, Any] = {
         **settings, "data": data, "model": model, "rate": rate, "start": rewind, "rewind": MODES[mode], "kind": "ticket",
         "seed": list(range(seeds)), "lr": lr, "against": NAME,
@@ -70,12 +77,17 @@ def tickets(
         values |= {"ticket_lr": lr / FINE, "ticket_schedule": "constant"}
     levels = list(range(1, rounds + 1))
     grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
-    grids += [{"row": name, "level": levels, **own} for name in branches for own in _branch(name, seeds)]
+    grids += [{"row": name, "level": levels, **own} for name in branches for own in _branch(name, seeds, values)]
     return study_of({**values, "grids": grids}, f"tickets of {Path(model).stem} on {data}")
 
 
-def _branch(name: str, seeds: int) -> list[dict[str, Any]]:
-    """The settings of a branch; for each seed where it draws something anew."""
+def _branch(name: str, seeds: int, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings of a branch, and those of the levels before it; for each seed where it draws something anew."""
+    if name.startswith(REWIND):
+        return [{"start": name.removeprefix(REWIND), "after": {"start": values["start"]}}]
+    if name == "anneal":
+        changed = {"method": "temperature-annealing", "rewind": "rate"}
+        return [{**changed, "after": {"method": "one-shot", "rewind": values["rewind"]}}]
     own: dict[str, Any] = (
         {"control": name.removesuffix("-order")} if name in ("shuffle", "invert", "shuffle-order") else {}
     )

@@ -1,0 +1,65 @@
+"""The earliest stable step: bisection over a menu, on barriers that are measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lehr import LehrError
+from lehr.study import rewind
+from lehr.study.rewind import earliest
+from lehr.study.run import run_study
+from lehr.study.ticket import tickets
+
+SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 4, "batch_size": 64, "threads": 1}
+STEPS = 4 * 19  # of which the menu is 0, 1, 2, 4, 8 and 15
+
+
+def told(monkeypatch, stable_from: int) -> list[int]:
+    """Barriers by fiat; the steps that are asked for."""
+    asked: list[int] = []
+
+    def between(a, b, out, **more):
+        steps = [run.settings.start for run in seen[-1].runs if run.kind == "ticket"]
+        asked.append(int(steps[0].removesuffix("it")))
+        return 0.01 if asked[-1] >= stable_from else 0.3
+
+    def ran(study, out, **more):
+        seen.append(run_study(study, out))
+        return seen[-1]
+
+    seen = []
+    monkeypatch.setattr(rewind, "run_study", ran)
+    monkeypatch.setattr(rewind, "barrier_between", between)
+    return asked
+
+
+@pytest.mark.parametrize(("stable_from", "step"), [(0, "0"), (1, "1it"), (3, "4it"), (15, "15it")])
+def test_it_is_the_first_of_the_menu_that_is_stable(tmp_path, monkeypatch, stable_from, step):
+    asked = told(monkeypatch, stable_from)
+    found, probes = earliest(tmp_path / "out", **SMALL)
+    assert found == step
+    assert len(asked) == len(set(asked)) <= 3, "bisection"
+    assert [probe.barrier < 0.02 for probe in probes] == sorted(probe.barrier < 0.02 for probe in probes)
+    assert json.loads((tmp_path / "out" / "rewind.json").read_text())["start"] == step
+
+
+def test_a_network_that_is_never_stable_is_one_sentence(tmp_path, monkeypatch):
+    told(monkeypatch, 99)
+    with pytest.raises(
+        LehrError, match=r"from step 15 on, a fifth of training, two orders of the data still end 30\.0 points apart"
+    ):
+        earliest(tmp_path / "out", **SMALL)
+
+
+def test_its_runs_are_those_of_the_study_that_it_is_for(tmp_path):
+    step, probes = earliest(tmp_path / "out", seeds=2, **SMALL)
+    assert 1 <= len(probes) <= 3
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("dense-*/result.json")}
+    run_study(tickets(**SMALL, rewind=step, rounds=1, seeds=2), tmp_path / "out")
+    dense = list((tmp_path / "out" / "runs").glob("dense-*"))
+    assert len(dense) == 2, "one for each seed, and none trained twice"
+    assert {
+        path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("dense-*/result.json")
+    } == before
