@@ -7,6 +7,7 @@ import pytest
 from lehr import LehrError
 from lehr.study.file import study_of
 from lehr.study.plan import Run, plan
+from tests.study.small import small
 
 BASE = {"data": "digits", "model": "lenet_300_100", "sparsity": 0.9}
 
@@ -318,3 +319,11 @@ def test_a_row_that_none_of_the_choosing_seeds_has_is_refused():
 def test_no_seed_at_all_cannot_choose():
     with pytest.raises(LehrError, match="choose_seeds is empty"):
         runs(choose_seeds=[])
+
+
+def test_a_choice_with_one_value_in_its_row_is_none():
+    grids = [{"row": "mask", "learn_mask": [1.0, 2.0]}, {"row": "none"}]
+    runs = [run for run in plan(small(grids=grids, choose=["tune_lr", "learn_mask"])) if run.kind == "tune"]
+    assert {(run.label, run.choice) for run in runs} == {
+        ("mask", (("learn_mask", 1.0),)), ("mask", (("learn_mask", 2.0),)), ("none", ()),
+    }  # fmt: skip

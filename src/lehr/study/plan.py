@@ -155,8 +155,21 @@ def plan(study: Study) -> list[Run]:
                 terms=draft.terms,
             )
         )
+    placed = _of_one_value(placed)
     _check_places(placed, study)
     return _ordered(placed, study)
+
+
+def _of_one_value(runs: list[Run]) -> list[Run]:
+    """The runs without those of their choices that have a single value in their row: nothing is chosen there."""
+    values: dict[tuple[str, str, float], dict[str, set[str]]] = {}
+    for run in runs:
+        for name, value in run.choice:
+            values.setdefault(run.row, {}).setdefault(name, set()).add(repr(value))
+    return [
+        replace(run, choice=tuple((name, value) for name, value in run.choice if len(values[run.row][name]) > 1))
+        for run in runs
+    ]
 
 
 @dataclass(frozen=True)
