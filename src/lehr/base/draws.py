@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     CORRUPT = 6  # corrupted copies of images
     GROW = 7  # which weights sparse evolutionary training takes in
     CONTROL = 8  # masks to be compared with
+    SAMPLE = 10  # networks around a mean
+    PARTITION = 9  # which part of a divided network a weight is in
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from lehr.masks.selection import Scope
 from lehr.sparsify.chance import Chance
 from lehr.sparsify.part import Part
 
+M = TypeVar("M", bound="Method")
 Target = Literal["fixed", "moving"]
 Realise = Literal["sample", "mean"]
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
@@ -94,6 +95,31 @@ class Method(ABC):
         self.realise: Realise = realise
         self.redraw_every = redraw_every
         self.seed = seed
+        self.mirrored = False
+
+    def mirror(self: M) -> M:
+        """Make every draw the complement of that of the same method with the same seed and the mask ``~mask``.
+
+        Both annealed at once, a weight takes part in exactly one of two networks at every step (anti-random pairs, 2202.11782).
+
+        Raises:
+            LehrError: kept weights are certain and others not, so that no complement is a draw of the method; or the target moves.
+        """
+        if self.steps and not getattr(self, "all_weights", False):
+            raise LehrError(
+                f"draws of {self.name} with kept weights certain have no complement: set all_weights, or use one-shot"
+            )
+        require(
+            not self.reselects and self.realise == "sample" and self.within is None,
+            f"{self.name} is to be mirrored and its target moves, fades or is within a former mask: leave one out",
+        )
+        self.mirrored = True
+        return self
+
+    @property
+    def pace(self) -> float:
+        """The density that paths go by: of a mirrored method that of the one it mirrors."""
+        return (~self.initial).density if self.mirrored else self.initial.density
 
     # -- the path -----------------------------------------------------------------------------
     def progress(self, t: int) -> float:

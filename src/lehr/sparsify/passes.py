@@ -72,7 +72,9 @@ class Passes:
         turn = self.turn
         if method.redraw_every > 1:  # the same numbers for several steps; what they are compared with may fall
             step, turn = step - step % method.redraw_every, 0
-        return Sample(Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0), chance)
+        return Sample(
+            Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0), chance, method.mirrored
+        )
 
     def rest(self) -> None:
         """Bring the values at rest back; what the user changed on weights that take part stays."""

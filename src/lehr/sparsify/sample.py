@@ -19,14 +19,17 @@ from lehr.sparsify.part import Part
 class Sample:
     """Numbers of a stream against the chance of every weight.
 
-    `chosen` is the reference; `draw` does the same to the bit in one pass over the weights where lehr's compiled part can.
+    With `mirrored` the target's complement is drawn, and what that leaves out is in. `chosen` is the reference; `draw` does the same to the bit in one pass over the weights where lehr's compiled part can.
     """
 
     stream: Stream
     chance: Chance
+    mirrored: bool = False
 
     def chosen(self, part: Part, target: Tensor) -> Tensor:
         """Bool, in the part's shape."""
+        if self.mirrored:
+            return ~Sample(self.stream, self.chance).chosen(part, ~target)
         single = self.chance.single
         if single is not None:
             return part.bernoulli(self.stream, single).to(target.device).logical_or_(target)
@@ -48,7 +51,7 @@ class Sample:
         """
         arrays = (target, values, shadow, factor)
         plain = all(t.device.type == "cpu" and t.is_contiguous() for t in arrays)
-        if part.granules is not None or not plain or values.dtype != torch.float32 or not available():
+        if self.mirrored or part.granules is not None or not plain or values.dtype != torch.float32 or not available():
             return False
         single = self.chance.single
         inside = None if single is None else target.view(torch.uint8).reshape(-1).numpy()
