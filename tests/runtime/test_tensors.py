@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import log2, prod
+from dataclasses import replace
+from math import comb, log2, prod
 
 import numpy as np
 import pytest
@@ -203,3 +204,84 @@ def test_int8_of_a_double_beyond_singles_is_one_sentence():
     except LehrError:
         return
     pytest.fail("it was coded")
+
+
+# -- parts of a partition -----------------------------------------------------------------------------------
+
+
+def parts_of(labels: np.ndarray, cells: Cells | None = None, granularity: str = "unstructured") -> list[Stored]:
+    """A tensor for each label, told by those before it."""
+    found: list[Stored] = []
+    for part in range(int(labels.max()) + 1):
+        places = np.flatnonzero(labels == part)
+        values = np.arange(1, len(places) + 1, dtype=np.float32)
+        outside = tuple(one.name for one in found)
+        found.append(Stored(f"{part}/w", "F32", (len(labels),), values, places, granularity, cells, outside=outside))
+    return found
+
+
+@given(seed=st.integers(0, 99), parts=st.integers(2, 6), size=st.integers(6, 300))
+def test_parts_come_back_and_cost_the_entropy_of_the_labels(seed, parts, size):
+    labels = np.random.default_rng(seed).permutation(np.arange(size) % parts)
+    known: dict[str, Stored] = {}
+    bound = 0.0
+    for tensor in parts_of(labels):
+        coded = encode(tensor, None, known)
+        bound += coded.bound - 32 * len(tensor.places)
+        found, used = decode(coded.entry, coded.content + b"next", known)
+        assert used == len(coded.content)
+        assert found.places.tolist() == tensor.places.tolist()
+        assert found.dense().tolist() == tensor.dense().tolist()
+        known[tensor.name] = tensor
+    counts = np.bincount(labels)
+    choices = 1
+    for count, left in zip(counts, np.cumsum(counts[::-1])[::-1], strict=True):
+        choices *= comb(int(left), int(count))
+    assert bound == pytest.approx(log2(choices), abs=1e-3)
+
+
+def test_the_last_part_costs_nothing():
+    last = parts_of(np.arange(40) % 2)[1]
+    coded = encode(last, None, {"0/w": parts_of(np.arange(40) % 2)[0]})
+    assert len(coded.content) == 4 * 20
+
+
+def test_parts_of_filters_are_told_by_filters():
+    labels = np.repeat([0, 1, 1, 2], 3)
+    known: dict[str, Stored] = {}
+    for tensor in parts_of(labels, Cells((4, 3), (0,)), "filter"):
+        coded = encode(tensor, None, known)
+        assert coded.entry["places"]["cells"] == {"dims": [4, 3], "axes": [0]}
+        found, _ = decode(coded.entry, coded.content, known)
+        assert found.places.tolist() == tensor.places.tolist()
+        known[tensor.name] = tensor
+
+
+def test_a_part_in_the_place_of_another_is_refused():
+    first = thin([1, 2], name="first")
+    with pytest.raises(LehrError, match="second has weights in the places of first"):
+        encode(replace(thin([2, 5], name="second"), outside=("first",)), None, {"first": first})
+
+
+@pytest.mark.parametrize(
+    ("outside", "message"),
+    [
+        (["nobody"], "'nobody', which is no sparse tensor of its size before it"),
+        (["dense"], "'dense', which is no sparse"),
+        (["small"], "'small', which is no sparse"),
+        (["first"] * 30, "have more weights than it"),
+        ([3], "is outside of what has no name"),
+        ("first", "outside"),
+    ],
+)
+def test_a_file_that_lies_about_parts_is_refused(outside, message):
+    first = thin(list(range(20)), name="first")
+    known = {
+        "first": first,
+        "dense": Stored("dense", "F32", (40,), np.zeros(40, dtype=np.float32)),
+        "small": thin([1], size=20, name="small"),
+    }
+    coded = encode(replace(thin([25, 30], name="w"), outside=("first",)), None, known)
+    entry = {**coded.entry, "places": {**coded.entry["places"], "outside": outside}}
+    with pytest.raises(LehrError, match=message):
+        decode(entry, coded.content, known)

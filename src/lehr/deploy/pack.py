@@ -141,6 +141,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
 
 def opened(path: str | Path, contents: Contents, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:
     """The same for a file that was read; the path is for what errors say."""
+    if any(name.startswith("0/") for name in contents.tensors):
+        raise LehrError(f"{path} holds a family: open it with lehr.load_family")
     told = contents.about.get("architecture")
     if model is None:
         if not isinstance(told, dict) or not isinstance(told.get("sizes"), dict):

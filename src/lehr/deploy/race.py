@@ -95,10 +95,10 @@ def race(
                 name: _engine(name, model, inputs, threads, dtype, Path(folder)) for name in against
             }
             _check(model, inputs, runs, TOLERANCE[dtype])
-            laps = _laps(runs, seconds)
+            found = laps(runs, seconds)
     finally:
         torch.set_num_threads(before)
-    return Race(tuple(laps), fast.report, threads, len(inputs))
+    return Race(tuple(found), fast.report, threads, len(inputs))
 
 
 def _lehr(fast: Compiled, inputs: Tensor) -> Run:
@@ -154,8 +154,8 @@ def _check(model: nn.Module, inputs: Tensor, runs: dict[str, Run], tolerance: fl
             raise LehrError(f"the outputs of {name} are not those of torch: leave it out of --against")
 
 
-def _laps(runs: dict[str, Run], seconds: float) -> list[Lap]:
-    """Each engine for a while, in turns, until each has had its time."""
+def laps(runs: dict[str, Run], seconds: float) -> list[Lap]:
+    """Each engine for a while, in turns, until each has had its time: so many seconds, and six runs at least."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()

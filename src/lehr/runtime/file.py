@@ -12,7 +12,7 @@ from typing import Any
 from lehr.base.errors import LehrError
 from lehr.runtime import container
 from lehr.runtime.checked import damaged, ensure, field, json_of
-from lehr.runtime.graph import OWN
+from lehr.runtime.graph import own
 from lehr.runtime.tensors import Coded, Stored, check_size, decode, encode, require_describable
 
 UNPACKED = 64  # bytes of JSON that one byte of the file may become, and 4096 besides
@@ -51,7 +51,7 @@ def pack(contents: Contents, code: str | None = None) -> Packed:
     (8.0, ['w'])
     """
     # What only the graph has, such as the ones of a shortcut, is not rounded.
-    coded = [encode(t, None if t.name.startswith(OWN) else code) for t in contents.tensors.values()]
+    coded = [encode(t, None if own(t.name) else code, contents.tensors) for t in contents.tensors.values()]
     parts = {"table": _deflated([one.entry for one in coded])}
     if contents.graph is not None:
         parts["graph"] = _deflated(contents.graph)

@@ -71,6 +71,16 @@ class Graph:
         } | ({"shapes": [list(shape) for shape in self.shapes]} if self.shapes else {})
 
 
+def own(name: str) -> bool:
+    """Whether a tensor is one that only the graph has, of the network or of one of several.
+
+    >>> own("graph:ones"), own("3/graph:ones"), own("layers.1.weight")
+    (True, True, False)
+    """
+    first, _, rest = name.partition("/")
+    return name.startswith(OWN) or (first.isdecimal() and rest.startswith(OWN))
+
+
 def graph_of(value: Mapping[str, Any]) -> Graph:
     """The graph back from a file, every name and kind checked; what the numbers mean is checked when it is lowered.
 

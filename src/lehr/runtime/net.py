@@ -166,6 +166,8 @@ def load(path: str | Path, *, threads: int | None = None) -> Net:
         LehrError: the file is damaged, or was packed without example inputs.
     """
     contents = read(path)
+    if contents.about.get("members"):
+        raise LehrError(f"{path}: it holds a family: open it with lehr.runtime.load_nets")
     if contents.graph is None:
         raise LehrError(
             f"{path} holds no graph: pack it with example inputs (lehr pack does), or open it with lehr.load"

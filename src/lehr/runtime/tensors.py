@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from lehr.runtime.checked import damaged, ensure, field, shape_of
 from lehr.runtime.values import Array
 
 WEIGHTS_PER_BYTE = 4096  # what a file may describe: 0.02 % of the weights as int8 need a byte for 2,000
+NOTHING: Mapping[str, Stored] = MappingProxyType({})
 FREE = 2**20  # weights that any file may describe
 
 
@@ -33,6 +35,8 @@ class Stored:
         granularity: what was chosen as one, as `lehr.Mask` writes it.
         cells: the same as arrays need it; None for an unstructured mask.
         same: the name of an earlier tensor that this one is (tied weights), whose values it then has.
+        outside: names of earlier tensors of as many weights, disjoint, in whose places this one has none: parts of a partition. Places are
+            then coded among those that are left.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Stored:
     granularity: str = "unstructured"
     cells: Cells | None = None
     same: str | None = None
+    outside: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -67,11 +72,12 @@ class Coded:
     bound: float
 
 
-def encode(tensor: Stored, code: str | None = None) -> Coded:
+def encode(tensor: Stored, code: str | None = None, before: Mapping[str, Stored] = NOTHING) -> Coded:
     """Code a tensor.
 
     Args:
         tensor: what is to be kept.
+        before: earlier tensors by name, those at least that it is `outside` of.
         code: of the values of a sparse tensor: ``F32``, ``F16``, ``BF16``, ``I8``; None: as they are.
 
     The bound is ``log2 C(N, k)`` bits for the places (in cells; ``groups * log2 C(M, N)`` for N:M), and the bytes of the values.
@@ -92,7 +98,7 @@ def encode(tensor: Stored, code: str | None = None) -> Coded:
         return Coded(entry, content, 8.0 * len(content))
     if tensor.granularity != "unstructured":
         entry["granularity"] = tensor.granularity
-    places, bound, told = _encode_places(tensor)
+    places, bound, told = _encode_places(tensor, before)
     code = code or tensor.dtype
     if code == "I8":
         rows, count = _rows(tensor.places, tensor.shape)
@@ -104,19 +110,25 @@ def encode(tensor: Stored, code: str | None = None) -> Coded:
     return Coded(entry, places + numbers, bound + 8.0 * len(numbers))
 
 
-def _encode_places(tensor: Stored) -> tuple[bytes, float, dict[str, Any]]:
+def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes, float, dict[str, Any]]:
     """The places as bytes, their bound in bits, and what the decoder must know."""
     assert tensor.places is not None
     kept = np.zeros(tensor.size, dtype=np.bool_)
     kept[tensor.places] = True
     cells = tensor.cells
-    if cells is not None and cells.n and choices.possible(cells):
+    if cells is not None and cells.n and choices.possible(cells) and not tensor.outside:
         content = choices.encode(kept, cells)
         if content is not None:
             return content, choices.bound(cells), {"cells": cells.entry()}
     told: dict[str, Any] = {}
-    if cells is not None and not cells.n and (folded := cells.cells(kept)) is not None:
-        kept, told = folded, {"cells": cells.entry()}
+    taken = _taken(tensor.outside, before, tensor.size)
+    if cells is not None and not cells.n:
+        folded, others = cells.cells(kept), cells.cells(taken)
+        if folded is not None and others is not None:
+            kept, taken, told = folded, others, {"cells": cells.entry()}
+    if tensor.outside:
+        require(not (kept & taken).any(), f"{tensor.name} has weights in the places of {', '.join(tensor.outside)}")
+        kept, told = kept[~taken], told | {"outside": list(tensor.outside)}
     count = int(kept.sum())
     absent = 2 * count > len(kept)  # the fewer are coded
     coded = positions.encode(np.flatnonzero(kept != absent))
@@ -155,7 +167,10 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
     )
     granularity = field(entry, "granularity", str, "unstructured")
     ensure(len(granularity) <= 300, f"{name[:40]!r} has a granularity of {len(granularity)} letters")
-    places, used, cells = _decode_places(field(entry, "places", dict), content, prod(shape), kept)
+    told = field(entry, "places", dict)
+    outside = tuple(field(told, "outside", list, []))
+    ensure(all(isinstance(other, str) for other in outside), f"{name[:40]!r} is outside of what has no name")
+    places, used, cells = _decode_places(told, content, prod(shape), kept, _taken(outside, before, prod(shape)))
     rest = content[used:]
     numbers: Array
     if code == "I8":
@@ -169,22 +184,46 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
         length = kept * values.width(code)
         ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
         numbers = values.rounded(np.frombuffer(rest[:length], dtype=values.DTYPES[code]), code, dtype)
-    return Stored(name, dtype, shape, numbers, places, granularity, cells), used + length
+    return Stored(name, dtype, shape, numbers, places, granularity, cells, outside=outside), used + length
+
+
+def _taken(outside: Sequence[str], before: Mapping[str, Stored], size: int) -> NDArray[np.bool_]:
+    """Where other parts of a partition have their weights."""
+    taken = np.zeros(size if outside else 0, dtype=np.bool_)
+    left = size
+    for name in outside:
+        other = before.get(name)
+        if other is None or other.places is None or other.size != size:
+            damaged(f"a tensor is said to be outside of {name[:40]!r}, which is no sparse tensor of its size before it")
+        left -= len(other.places)
+        ensure(
+            left >= 0, "tensors that are said to be parts of one have more weights than it"
+        )  # nor are they read again and again
+        taken[other.places] = True
+    return taken if outside else np.zeros(size, dtype=np.bool_)
 
 
 def _decode_places(
-    told: dict[str, Any], content: bytes | memoryview, size: int, kept: int
+    told: dict[str, Any], content: bytes | memoryview, size: int, kept: int, taken: NDArray[np.bool_]
 ) -> tuple[Places, int, Cells | None]:
     """The places of `kept` weights among `size`, the bytes used, and their cells."""
     cells = Cells.of_entry(field(told, "cells", dict), size) if "cells" in told else None
     if cells is not None and cells.n:
+        ensure("outside" not in told, "it is outside of others, of every M")
         ensure(
             choices.possible(cells) and kept == cells.groups * cells.n, f"{str(kept)[:20]} weights are not N of every M"
         )
         used = choices.length(cells)
         ensure(used <= len(content), "its choices are larger than the file")
         return choices.decode(content[:used], cells), used, cells
+    if cells is not None:
+        folded = cells.cells(taken)
+        ensure(folded is not None, "its cells are there in part")
+        assert folded is not None
+        taken = folded
+    free = np.flatnonzero(~taken) if "outside" in told else None
     total, each = (size, 1) if cells is None else (cells.count, cells.size)
+    total = total if free is None else len(free)
     count, bits = field(told, "count", int), field(told, "bits", int)
     quotients = field(told, "quotients", int)
     ensure(0 <= count <= total and count * each == kept, f"{str(count)[:20]} cells are not {kept} weights")
@@ -200,6 +239,8 @@ def _decode_places(
         there = np.ones(total, dtype=np.bool_)
         there[found] = False
         found = np.flatnonzero(there)
+    if free is not None:
+        found = free[found]
     return (found if cells is None else cells.weights(found)), used, cells
 
 

@@ -1,0 +1,157 @@
+"""`save_family`: several sparse networks of one architecture as one file; `load_family`: all of them back, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from lehr.base.errors import LehrError, require, unknown
+from lehr.base.files import write_bytes
+from lehr.deploy.contents import plain, state_dict_of, stored_tensors
+from lehr.deploy.pack import CODES, Saved, Values, opened
+from lehr.masks import Mask
+from lehr.runtime.file import Contents, pack, read
+from lehr.runtime.graph import own
+from lehr.runtime.nets import member_tensors, members_of
+from lehr.runtime.tensors import Stored
+from lehr.runtime.values import width
+
+
+def save_family(
+    networks: Sequence[nn.Module],
+    path: str | Path,
+    *,
+    masks: Sequence[Mask | None],
+    values: Values = "fp32",
+    example_inputs: Sequence[Tensor] | Tensor | None = None,
+    architecture: tuple[str, Mapping[str, Any]] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write the members of an ensemble as one ``.lehr`` file.
+
+    Where the masks of members are disjoint, as those of a pair or a partition are, places are coded among those that are left, and the last
+    part's cost nothing: P parts need ``log2 P`` bits a weight for all of their masks together. Dense tensors that members share bit for bit stand there
+    once.
+
+    Args:
+        networks: the members.
+        path: of the file; written beside and renamed.
+        masks: of each; None: dense.
+        values, example_inputs, architecture, preprocessing, provenance: as `lehr.save` has them, for all members.
+
+    Raises:
+        LehrError: as `lehr.save`; or the members are unlike, or have no like graphs.
+
+    >>> from lehr.masks.partition import partition
+    >>> parts = partition(nn.Linear(64, 64, bias=False), 4)
+    >>> layers = [nn.Linear(64, 64, bias=False) for _ in parts]
+    >>> _ = [mask.apply_(layer) for mask, layer in zip(parts, layers)]
+    >>> saved = save_family(layers, "/tmp/_doc.family.lehr", masks=parts)
+    >>> round((saved.size - 4 * 64 * 64) / (64 * 64 / 8), 1) < 4.5, len(load_family("/tmp/_doc.family.lehr", layers)[1])
+    (True, 4)
+    """
+    require(len(networks) > 0, "a family has no members: give at least one network")
+    require(len(networks) == len(masks), f"{len(networks)} networks have {len(masks)} masks: give one for each")
+    if values not in CODES:
+        raise unknown("kind of values", values, CODES)
+    about: dict[str, Any] = {
+        "members": len(networks),
+        "architecture": None if architecture is None else {"name": architecture[0], "sizes": dict(architecture[1])},
+        "preprocessing": preprocessing,
+        "provenance": {"lehr": version("lehr"), **(provenance or {})},
+    }
+    about = {name: plain(value, name) for name, value in about.items() if value is not None}
+    stored = [stored_tensors(network, mask) for network, mask in zip(networks, masks, strict=True)]
+    graph: dict[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    if example_inputs is not None:
+        stored, graph, missing = _captured(networks, stored, example_inputs)
+    tensors: dict[str, Stored] = {}
+    for number, one in enumerate(stored):
+        for name, tensor in one.items():
+            prefixed = f"{number}/{name}"
+            same = None if tensor.same is None else f"{number}/{tensor.same}"
+            tensors[prefixed] = _among(replace(tensor, name=prefixed, same=same), tensors, name, number)
+    packed = pack(Contents(about, tensors, graph), CODES[values])
+    write_bytes(Path(path), packed.content)
+    mine = [tensor for one in stored for tensor in one.values() if tensor.same is None]
+    return Saved(
+        Path(path), len(packed), packed.bound, sum(t.size * width(t.dtype) for t in mine), sum(t.size for t in mine), missing,
+    )  # fmt: skip
+
+
+def load_family(path: str | Path, models: Sequence[nn.Module] | None = None) -> tuple[list[nn.Module], list[Mask]]:
+    """The members of a family's file and their masks.
+
+    Args:
+        path: of the file.
+        models: as many networks to fill, where the file does not name a built-in one.
+
+    Raises:
+        LehrError: the file is damaged, or of one network, or of others than those given.
+    """
+    contents = read(path)
+    count = members_of(contents)
+    if not count:
+        raise LehrError(f"{path} holds one network and no family: open it with lehr.load")
+    require(models is None or len(models) == count, f"{path} has {count} members: give as many models")
+    found = []
+    for number in range(count):
+        tensors = member_tensors(contents.tensors, number)
+        found.append(opened(path, replace(contents, tensors=tensors), None if models is None else models[number]))
+    return [network for network, _ in found], [mask for _, mask in found]
+
+
+def load_member(path: str | Path, number: int) -> dict[str, Tensor]:
+    """The tensors of one member of a family's file by name, dense."""
+    contents = read(path)
+    count = members_of(contents)
+    require(0 <= number < count, f"member is {number} and {path} has {count}: count from 0")
+    return state_dict_of(member_tensors(contents.tensors, number))
+
+
+def _captured(
+    networks: Sequence[nn.Module], stored: list[dict[str, Stored]], example_inputs: Sequence[Tensor] | Tensor
+) -> tuple[list[dict[str, Stored]], dict[str, Any] | None, tuple[str, ...]]:
+    """The tensors and the graph that all members have; or the tensors as they were, and why there is none."""
+    from lehr.deploy.capture import capture  # torch.export takes a second to import
+    from lehr.deploy.compile import unlike
+
+    found = [capture(network, example_inputs, tensors) for network, tensors in zip(networks, stored, strict=True)]
+    for network, one in zip(networks, found, strict=True):
+        missing = one.unknown or unlike(network, one, example_inputs)
+        if one.graph is None or missing:
+            return stored, None, missing
+    graphs = [one.graph.plain() for one in found if one.graph is not None]
+    if any(graph != graphs[0] for graph in graphs):
+        return stored, None, ("the members are computed in different ways",)
+    return [dict(one.tensors) for one in found], graphs[0], ()
+
+
+def _among(tensor: Stored, before: Mapping[str, Stored], name: str, number: int) -> Stored:
+    """The tensor, told by those of earlier members where that is shorter."""
+    if tensor.same is not None:
+        return tensor
+    earlier = [before[key] for i in range(number) if (key := f"{i}/{name}") in before]
+    if tensor.places is None:
+        for other in earlier:
+            if other.places is None and other.dtype == tensor.dtype and np.array_equal(other.values, tensor.values):
+                return replace(other, name=tensor.name, same=other.same or other.name)
+        return tensor
+    if own(tensor.name):
+        return tensor
+    taken = np.zeros(tensor.size, dtype=np.bool_)
+    taken[tensor.places] = True
+    outside = []
+    for other in earlier:
+        if other.places is not None and other.size == tensor.size and not taken[other.places].any():
+            outside.append(other.name)
+            taken[other.places] = True
+    return replace(tensor, outside=tuple(outside))

@@ -1,0 +1,87 @@
+"""The members of an ensemble on the engine, out of one file; NumPy and native code, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lehr.base.errors import LehrError, require
+from lehr.runtime.checked import ensure
+from lehr.runtime.file import Contents, read
+from lehr.runtime.graph import graph_of
+from lehr.runtime.net import Net
+from lehr.runtime.tensors import Stored
+
+MOST = 4096  # members of a file
+
+
+class Nets:
+    """Networks that answer together.
+
+    Args:
+        members: of the same inputs and outputs, with one output each.
+    """
+
+    def __init__(self, members: Sequence[Net]) -> None:
+        require(len(members) > 0, "an ensemble has no members: give at least one")
+        self.nets = tuple(members)
+
+    def members(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The outputs of every member, (M, N, classes)."""
+        return np.stack([net(*inputs) for net in self.nets])
+
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """``log mean_m softmax(z_m)``, (N, classes): logits of the mean of the members' probabilities."""
+        outputs = self.members(*inputs)
+        shifted = outputs - outputs.max(-1, keepdims=True)
+        probabilities = np.exp(shifted)
+        probabilities /= probabilities.sum(-1, keepdims=True)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(probabilities.mean(0)), dtype=np.float32)
+
+
+def load_nets(path: str | Path, *, threads: int | None = None) -> Nets:
+    """The members of a self-contained family's file, ready to run; needs NumPy alone.
+
+    Raises:
+        LehrError: the file is damaged, holds one network, or was written without example inputs.
+    """
+    contents = read(path)
+    try:
+        count = members_of(contents)
+        require(count > 0, "it holds one network and no family: open it with lehr.runtime.load")
+        require(contents.graph is not None, "it holds no graph: save it with example inputs")
+        assert contents.graph is not None
+        graph = graph_of(contents.graph)
+        return Nets([Net(graph, member_tensors(contents.tensors, i), threads=threads) for i in range(count)])
+    except LehrError as error:
+        raise LehrError(f"{path}: {error}") from None
+
+
+def members_of(contents: Contents) -> int:
+    """How many members a file has; 0 for one of a single network.
+
+    Raises:
+        LehrError: it says a number that it cannot have.
+    """
+    count = contents.about.get("members", 0)
+    ensure(type(count) is int and 0 <= count <= min(MOST, len(contents.tensors)), f"it has {str(count)[:20]} members")
+    return int(count)
+
+
+def member_tensors(tensors: Mapping[str, Stored], number: int) -> dict[str, Stored]:
+    """The tensors of one member by the names that its network has for them."""
+    prefix = f"{number}/"
+    mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: _alone(tensor, name, prefix, mine) for name, tensor in mine.items()}
+
+
+def _alone(tensor: Stored, name: str, prefix: str, mine: Mapping[str, Stored]) -> Stored:
+    """The tensor without what refers to those of other members, whose values it has already."""
+    tied = tensor.same.removeprefix(prefix) if tensor.same is not None and tensor.same.startswith(prefix) else None
+    return replace(tensor, name=name, same=tied if tied in mine else None, outside=())
