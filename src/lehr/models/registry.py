@@ -30,6 +30,8 @@ families: Registry[Callable[[str], Factory | None]] = Registry("family of models
 def create(name: str, **sizes: Any) -> nn.Module:
     """A freshly initialised network: a built-in one, one of ``torchvision:resnet50`` or ``timm:resnet50``, or the user's own.
 
+    ``mimo-3:NAME``, ``batch-ensemble-4:NAME``, ``tree-3:NAME`` and ``dropout-0.1:NAME`` make an ensemble of any of them (`lehr.models.wrappers`).
+
     Args:
         name: a name in `models`, of one of the `families`, of a library, or a Python file and a callable in it, ``path/to/file.py:factory``.
         sizes: what the network must know of the data (`Dataset.sizes`): ``num_classes``, and
@@ -73,10 +75,36 @@ def known(name: str) -> Factory:
     >>> known("wrn_28_10") is not None
     True
     """
-    if ".py" in name:
+    if ".py" in name.partition(":")[0]:
         return _from_file(name)
-    library, colon, own = name.partition(":")
-    return _from_library(library, own) if colon else _built_in(name)
+    prefix, colon, own = name.partition(":")
+    if not colon:
+        return _built_in(name)
+    return _wrapped(prefix, own) if prefix not in LIBRARIES and "-" in prefix else _from_library(prefix, own)
+
+
+def _wrapped(prefix: str, name: str) -> Factory:
+    """A network that is an ensemble by itself, such as ``mimo-3:resnet20``, out of one that is none."""
+    from lehr.models.wrappers import wrappers
+
+    kind, _, text = prefix.rpartition("-")
+    wrapper = wrappers[kind]
+    try:
+        number = float(text)
+    except ValueError:
+        raise LehrError(f"the model {prefix}:{name} is not understood: write {kind}-3:resnet20") from None
+    make = known(name)
+
+    def factory(**sizes: Any) -> nn.Module:
+        accepted = inspect.signature(make).parameters
+        anything = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+
+        def plain(**more: Any) -> nn.Module:
+            return make(**{key: value for key, value in more.items() if key in accepted or anything})
+
+        return wrapper(plain, number, sizes)
+
+    return factory
 
 
 def _from_library(library: str, name: str) -> Factory:

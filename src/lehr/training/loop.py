@@ -26,7 +26,7 @@ from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
 from lehr.training.learning_rates import learning_rates
-from lehr.training.losses import distillation_loss, task_loss
+from lehr.training.losses import distillation_loss, for_members, task_loss
 from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
 from lehr.training.probe import Probe
@@ -248,7 +248,8 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.totals["loss"] += value * targets.numel()
-        self.totals["correct"] += int((logits.detach().argmax(-1) == targets).sum())
+        right = (logits.detach().argmax(-1) == for_members(logits, targets)).sum()
+        self.totals["correct"] += int(right) * targets.numel() // (logits.numel() // logits.shape[-1])
         self.totals["seen"] += targets.numel()
         position.batch += 1
         position.step += complete

@@ -16,16 +16,27 @@ def rows(logits: Tensor) -> Tensor:
     return logits.reshape(-1, logits.shape[-1]).float()
 
 
+def for_members(logits: Tensor, targets: Tensor) -> Tensor:
+    """Targets in the shape of predictions: repeated for each of M members where logits are (N, M, classes) and targets (N,).
+
+    >>> import torch
+    >>> for_members(torch.zeros(2, 3, 4), torch.tensor([0, 1])).tolist()
+    [[0, 0, 0], [1, 1, 1]]
+    """
+    return targets.unsqueeze(-1).expand(logits.shape[:-1]) if logits.ndim == targets.ndim + 2 else targets
+
+
 def task_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy in nats over all predictions; `targets` (N,) or (N, length).
 
     With `smoothing` e in [0, 1) the target has ``1 - e + e / C`` and each of the other C - 1 classes ``e / C`` (Szegedy et al. 2016,
-    1512.00567).
+    1512.00567). Logits (N, M, classes) of M members are all compared with the targets (N,).
 
     >>> import torch
     >>> round(float(task_loss(torch.zeros(2, 4), torch.tensor([0, 1]))), 4)
     1.3863
     """
+    targets = for_members(logits, targets)
     return F.cross_entropy(rows(logits), targets.reshape(-1), label_smoothing=smoothing)
 
 

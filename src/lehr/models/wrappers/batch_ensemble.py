@@ -1,0 +1,87 @@
+"""BatchEnsemble: members that share their weights but for factors of rank 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lehr.models.wrappers.wrapper import Make, members, together, wrappers
+
+Layer = nn.Linear | nn.Conv2d
+
+
+class RankOne(nn.Module):
+    """A layer whose weights are ``W * (s_m r_m^T)`` for member m (Wen et al. 2020, 2002.06715).
+
+    Rows of a batch are those of the members in turn, as many for each; ``y = s_m * (W (r_m * x)) + b_m``.
+
+    Args:
+        layer: gives W, and b to begin with.
+        count: of members.
+
+    >>> torch.manual_seed(0).initial_seed()
+    0
+    >>> RankOne(nn.Linear(3, 2), 4)(torch.zeros(8, 3)).shape
+    torch.Size([8, 2])
+    """
+
+    def __init__(self, layer: Layer, count: int) -> None:
+        super().__init__()
+        self.layer, self.count = layer, count
+        outputs = layer.weight.shape[0]
+        inputs = layer.weight.shape[1] * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
+        self.r = nn.Parameter(_signs(count, inputs))
+        self.s = nn.Parameter(_signs(count, outputs))
+        self.b = None if layer.bias is None else nn.Parameter(layer.bias.detach().repeat(count, 1))
+        layer.bias = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        whose = torch.arange(len(x), device=x.device) * self.count // max(1, len(x))
+        out: Tensor = self.layer(x * self._beside(self.r[whose], x)) * 1.0
+        out = out * self._beside(self.s[whose], out)
+        return out if self.b is None else out + self._beside(self.b[whose], out)
+
+    def _beside(self, factors: Tensor, x: Tensor) -> Tensor:
+        """In the shape that multiplies: channels are second in images and last elsewhere."""
+        if isinstance(self.layer, nn.Conv2d):
+            return factors[:, :, None, None]
+        return factors.reshape(len(x), *[1] * (x.ndim - 2), -1)
+
+
+class BatchEnsemble(nn.Module):
+    """A network all of whose linear and convolutional layers are `RankOne`.
+
+    While it trains every member has its part of a batch, so that a step costs what one of the network does: logits (N, classes). When it is
+    judged all members have all inputs.
+
+    >>> net = BatchEnsemble(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), 2)
+    >>> net(torch.zeros(6, 3)).shape, net.eval()(torch.zeros(6, 3)).shape
+    (torch.Size([6, 2]), torch.Size([6, 2]))
+    """
+
+    def __init__(self, network: nn.Module, count: int) -> None:
+        super().__init__()
+        self.network, self.count = network, count
+        layers = [(owner, name, child) for owner in network.modules() for name, child in owner.named_children()]
+        for owner, name, child in layers:
+            if isinstance(child, Layer):
+                setattr(owner, name, RankOne(child, count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            out: Tensor = self.network(x)
+            return out
+        rows: Tensor = self.network(x.repeat(self.count, *[1] * (x.ndim - 1)))
+        return together(rows.reshape(self.count, len(x), -1).movedim(0, 1))
+
+
+def _signs(count: int, width: int) -> Tensor:
+    return torch.randint(0, 2, (count, width)).float() * 2 - 1
+
+
+@wrappers.register("batch-ensemble")
+def batch_ensemble(make: Make, number: float, sizes: dict[str, Any]) -> nn.Module:
+    """``batch-ensemble-M``."""
+    return BatchEnsemble(make(**sizes), members(number, "batch-ensemble"))
