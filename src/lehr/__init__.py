@@ -18,6 +18,10 @@ _HOMES = {
     "save": "lehr.deploy.pack",
     "load": "lehr.deploy.pack",
     "load_state_dict": "lehr.deploy.pack",
+    "load_family": "lehr.deploy.family",
+    "save_family": "lehr.deploy.family",
+    "partition": "lehr.masks.partition",
+    "Ensemble": "lehr.ensembles",
     "load_mask": "lehr.deploy.pack",
     "prune": "lehr.sparsify",
     "attach": "lehr.sparsify",
@@ -40,8 +44,11 @@ _HOMES = {
 if TYPE_CHECKING:
     from lehr.base.errors import LehrError
     from lehr.deploy.compile import compile
+    from lehr.deploy.family import load_family, save_family
     from lehr.deploy.pack import load, load_mask, load_state_dict, save
+    from lehr.ensembles import Ensemble
     from lehr.masks import Mask, select
+    from lehr.masks.partition import partition
     from lehr.smoothing import Smoothing
     from lehr.sparsify import (
         AlternatingCompression,
@@ -66,6 +73,7 @@ __all__ = [
     "Attachment",
     "Gradual",
     "Iterative",
+    "Ensemble",
     "LehrError",
     "Mask",
     "MaskLearning",
@@ -81,10 +89,13 @@ __all__ = [
     "compile",
     "learn_mask",
     "load",
+    "load_family",
     "load_mask",
     "load_state_dict",
+    "partition",
     "prune",
     "save",
+    "save_family",
     "select",
 ]
 

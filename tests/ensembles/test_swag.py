@@ -1,0 +1,33 @@
+"""SWAG's draws have the mean and the covariance that they should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lehr import LehrError
+from lehr.ensembles.swag import swag
+
+
+def test_mean_and_covariance_of_many_draws():
+    generator = torch.Generator().manual_seed(0)
+    states = [{"w": torch.randn(3, generator=generator), "n": torch.tensor(7)} for _ in range(5)]
+    drawn = torch.stack([one["w"] for one in swag(states, 20_000, seed=1)]).double()
+    stacked = torch.stack([state["w"] for state in states]).double()
+    running = stacked.cumsum(0) / torch.arange(1, 6).reshape(-1, 1)
+    d = stacked - running
+    wanted = (stacked.square().mean(0) - stacked.mean(0) ** 2).diag() / 2 + d.T @ d / 8
+    assert torch.allclose(drawn.mean(0), stacked.mean(0), atol=0.03)
+    assert torch.allclose(drawn.T.cov(), wanted, atol=0.06)
+
+
+def test_draws_are_of_the_seed_and_what_is_no_weight_is_of_the_last():
+    states = [{"w": torch.zeros(4), "n": torch.tensor(i)} for i in range(2)] + [
+        {"w": torch.ones(4), "n": torch.tensor(9)}
+    ]
+    one, again, other = swag(states, 1, seed=1), swag(states, 1, seed=1), swag(states, 1, seed=2)
+    assert torch.equal(one[0]["w"], again[0]["w"])
+    assert not torch.equal(one[0]["w"], other[0]["w"])
+    assert one[0]["n"] == 9
+    with pytest.raises(LehrError, match="SWAG has 1 snapshots: give at least 2"):
+        swag(states[:1], 1)
