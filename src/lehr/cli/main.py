@@ -15,6 +15,7 @@ from lehr.cli import (
     compare,
     connect,
     demo,
+    ensemble,
     evaluate,
     export,
     pack,
@@ -54,6 +55,7 @@ app.command()(pack.pack)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command("run")(run_recipe.run_recipe)
+app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(study.app, name="study")
 app.command()(show.show)
 

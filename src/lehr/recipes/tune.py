@@ -16,9 +16,10 @@ from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length
 from lehr.data import Batches, Dataset
 from lehr.masks import Mask, select
+from lehr.masks.partition import partition
 from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
-from lehr.runs import RunFolder, TuneSettings
+from lehr.runs import ChildSettings, RunFolder, TuneSettings
 from lehr.runs.settings import validated
 from lehr.runs.weights import read_weights
 from lehr.scores import DataScore, scores
@@ -105,7 +106,7 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
     """
     factory = methods[settings.method]
     accepted = signature(factory).parameters
-    options: dict[str, Any] = {"seed": settings.seed, "within": within}
+    options: dict[str, Any] = {"seed": settings.draw_seed, "within": within}
     if "steps" in accepted:
         options["steps"] = steps
     for parameter, field in METHOD_SETTINGS.items():
@@ -117,7 +118,13 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
             raise LehrError(
                 f"{settings.method} has no {field.replace('_', ' ')}: leave it out, or choose another method"
             )
-    return factory(mask, **options)
+    method = factory(mask, **options)
+    # Of a pair the second is what the first leaves out; the first draws as it would alone.
+    return (
+        method.mirror()
+        if isinstance(settings, ChildSettings) and settings.complement and settings.child % 2
+        else method
+    )
 
 
 def score_data(settings: TuneSettings, data: Dataset) -> list[tuple[Tensor, Tensor]] | None:
@@ -173,6 +180,11 @@ def build_smoothing(settings: TuneSettings, model: nn.Module, data: Dataset) -> 
 def choose(settings: TuneSettings, model: nn.Module, data: Dataset, within: Mask | None) -> Mask:
     """The mask that the settings ask for, of the network as it is."""
     options = {name: getattr(settings, name) for name in SELECTION}
+    if isinstance(settings, ChildSettings) and settings.family in ("anti-random", "partition"):
+        dealt = {name: options[name] for name in ("granularity", "target_modules", "exclude_modules", "scope")}
+        return partition(model, settings.parts, seed=settings.draw_seed, **dealt)[settings.child % settings.parts]
+    if isinstance(settings, ChildSettings) and settings.family == "random":
+        return select(model, settings.sparsity, seed=settings.draw_seed, **{**options, "score": "random"})
     if settings.score == LEARNED:
         options["score"] = learned_scores(settings.parent)
     looked_at = score_data(settings, data)

@@ -22,12 +22,16 @@ from lehr.base.errors import Busy, LehrError
 from lehr.base.files import cannot_write, read_json, write_json, write_text
 from lehr.base.tensors import write_tensors
 from lehr.runs.digest import weights_digest
-from lehr.runs.settings import Settings, TicketSettings, TrainSettings, TuneSettings, validated
+from lehr.runs.members import ChildSettings, CycleSettings
+from lehr.runs.settings import Settings, TrainSettings, TuneSettings, validated
+from lehr.runs.tickets import TicketSettings
 from lehr.runs.weights import read_weights
 
 LOCK_SECONDS = 3.0  # a worker whose parent was killed needs a moment to save and leave
 FAILURE = "failure.json"  # why a run of a study could not be done; it is tried again at the next start
-KINDS: dict[str, type[Settings]] = {"train": TrainSettings, "tune": TuneSettings, "ticket": TicketSettings}
+KINDS: dict[str, type[Settings]] = {
+    "train": TrainSettings, "tune": TuneSettings, "ticket": TicketSettings, "child": ChildSettings, "cycle": CycleSettings,
+}  # fmt: skip
 
 
 class RunFolder:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lehr.base.errors import unknown
 from lehr.base.registry import Registry
@@ -14,7 +14,7 @@ from lehr.recipes.parent import INHERITED, parent_weights
 from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
 from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
-from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings, validated
+from lehr.runs import ChildSettings, CycleSettings, Settings, TicketSettings, TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.runs.folder import KINDS
 from lehr.sparsify.method import methods
@@ -23,6 +23,7 @@ from lehr.sparsify.method import methods
 SHARED = (*INHERITED, "seed", "threads")
 # Settings that several kinds have and that without a prefix are those of the run that comes first.
 EARLIEST = ("epochs", "lr", "schedule", "accumulate")
+S = TypeVar("S", bound=Settings)
 Key = tuple[str, str]  # a kind of run, and a setting of it
 FILLED = ("parent", "parent_digest", "parent_epochs")  # by the run that one starts from, not by the file
 
@@ -43,6 +44,7 @@ class Kind:
         shares: settings that it has in common with the run that it starts from, besides those that every kind shares.
         levels: a setting that counts runs of this kind, each starting from the one before, the first from `parent`.
         once: settings that only the last of them has, and those before it at their defaults.
+        member: a setting that numbers the members of one ensemble, which are rows of one name.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Kind:
     shares: tuple[str, ...] = ()
     levels: str | None = None
     once: tuple[str, ...] = ()
+    member: str | None = None
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -128,11 +131,28 @@ def _tune(settings: Settings, path: Path, parent: Path | None) -> None:
     tune(tune_settings(parent, settings.model_dump(exclude=set(FILLED))), path, resume=True)
 
 
+def _member(settings: Settings, path: Path, parent: Path | None) -> None:
+    assert parent is not None, "a member has one"
+    assert isinstance(settings, TuneSettings), "its own class"
+    tune(started(settings, parent), path, resume=True)
+
+
+def started(settings: S, parent: Path) -> S:
+    """The settings with the folder of the parent, and the digest of its weights."""
+    return settings.model_copy(update={"parent": str(parent), "parent_digest": weights_digest(parent_weights(parent))})
+
+
+def _numbered(settings: Settings) -> str:
+    if isinstance(settings, CycleSettings):
+        return f"cycle-{settings.cycle}"
+    assert isinstance(settings, ChildSettings), "its own class"
+    return f"{settings.family}-{settings.child}"
+
+
 def _ticket(settings: Settings, path: Path, parent: Path | None) -> None:
     assert parent is not None, "a ticket has one"
     assert isinstance(settings, TicketSettings), "its own class"
-    digest = weights_digest(parent_weights(parent))
-    ticket(settings.model_copy(update={"parent": str(parent), "parent_digest": digest}), path, resume=True)
+    ticket(started(settings, parent), path, resume=True)
 
 
 def _level(settings: Settings) -> str:
@@ -150,6 +170,12 @@ def _method(values: dict[str, Any]) -> dict[str, Any]:
     if name == DENSE:
         foreign |= {*CHOICE, "probe"}
     return {key: value for key, value in values.items() if key not in foreign} | {"method": name} | options
+
+
+def _cycled(values: dict[str, Any]) -> dict[str, Any]:
+    """As `_method`; what a dense cycle has no use for goes with it."""
+    read = _method(values)
+    return {**read, "rate": values["rate"]} if "rate" in values else read
 
 
 def _tuned(settings: Settings) -> str:
@@ -170,6 +196,16 @@ add_kind(
         frozenset({"lr", "method", "sparsity", "anneal", "inactive", "restart", "probe", *METHOD_SETTINGS.values()}),
     )
 )  # fmt: skip
+
+
+MEMBERS = frozenset({"child", "family", "parts", "complement", "cycle", "rate", "schedule", "epochs"})
+for added in (
+    Kind("child", ChildSettings, _member, "train", {"epochs": 10, "method": "one-shot"}, _method, _numbered,
+         kinds["tune"].free | MEMBERS, member="child"),
+    Kind("cycle", CycleSettings, _member, "train", {"epochs": 10, "cycle": 1, "method": DENSE}, _cycled, _numbered,
+         kinds["tune"].free | MEMBERS, levels="cycle", member="cycle"),
+):  # fmt: skip
+    add_kind(added)
 
 
 TICKETS = {"epochs": 20, "level": 1, "method": "one-shot"}

@@ -92,6 +92,12 @@ class Run:
         return out / "runs" / self.folder
 
     @property
+    def member(self) -> int:
+        """Which of the members of its ensemble it is; 0 where there is none."""
+        name = kinds[self.kind].member
+        return 0 if name is None else int(getattr(self.settings, name))
+
+    @property
     def row(self) -> tuple[str, str, float]:
         """The row of a table that it belongs to."""
         return (self.panel, self.label, self.sparsity)
@@ -106,6 +112,8 @@ def plan(study: Study) -> list[Run]:
     kind = kinds[study.kind]
     hidden = {*_keys(study.choices, kind), *_keys(study.panels, kind), *((one.name, "seed") for one in lineage(kind))}
     hidden |= {(kind.name, "sparsity"), (kind.name, "method")}
+    if kind.member is not None:
+        hidden.add((kind.name, kind.member))
     if kind.levels is not None:
         hidden.add((kind.name, kind.levels))
         require(
@@ -258,7 +266,9 @@ def _check_places(runs: list[Run], study: Study) -> None:
         children.setdefault(run.parent, set()).add(run.panel)
     for run in runs:
         for panel in children.get(run.name, {run.panel}):  # a parent is in those of its children
-            place = (panel, run.label, run.sparsity, run.choice, run.settings.lr, run.seed, run.settings.seed)
+            place = (
+                panel, run.label, run.sparsity, run.choice, run.settings.lr, run.seed, run.settings.seed, run.member,
+            )  # fmt: skip
             if places.setdefault(place, run) is not run:
                 raise LehrError(f"unlike runs are both called {run.label!r}: name what tells them apart in `panels`")
     own = [run for run in runs if run.kind == study.kind]

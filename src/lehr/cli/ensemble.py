@@ -1,0 +1,202 @@
+"""`lehr ensemble grow|evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lehr.base.errors import LehrError
+from lehr.cli import options, screen
+from lehr.cli.small_study import command, done, threads_of
+
+if TYPE_CHECKING:
+    from lehr.study.ensembles import EnsembleRow
+
+app = typer.Typer(
+    help="Many subnetworks of one trained network: grow them, and judge them together.", no_args_is_help=True
+)
+FAMILY = "Family"
+
+
+@app.command()
+def grow(
+    data: options.AnyData = None,
+    model: options.AnyModel = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A finished dense run, the parent; without it one is trained.", rich_help_panel=FAMILY
+        ),
+    ] = None,
+    children: Annotated[int, typer.Option(help="How many.", rich_help_panel=FAMILY)] = 6,
+    pairs: Annotated[
+        str, typer.Option(help="anti-random, random, partition or magnitude.", rich_help_panel=FAMILY)
+    ] = "anti-random",
+    parts: Annotated[int, typer.Option(help="Of a partition.", rich_help_panel=FAMILY)] = 2,
+    complement: Annotated[
+        bool,
+        typer.Option(
+            "--complement", help="A pair stays one at every draw; needs --all-weights.", rich_help_panel=FAMILY
+        ),
+    ] = False,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Of random and magnitude children.", rich_help_panel=FAMILY)
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="How children are tuned.", rich_help_panel=options.PATH)
+    ] = "temperature-annealing",
+    anneal: Annotated[
+        str, typer.Option(help="Length: 0.5 of the run, 500it, 2ep.", rich_help_panel=options.PATH)
+    ] = "0.5",
+    tau: Annotated[float, typer.Option(help="Temperature at the start.", rich_help_panel=options.PATH)] = 0.5,
+    all_weights: Annotated[
+        bool, typer.Option("--all-weights", help="Kept weights are stochastic too.", rich_help_panel=options.PATH)
+    ] = False,
+    granularity: options.Granularity = "unstructured",
+    target_modules: options.TargetModules = None,
+    exclude_modules: options.ExcludeModules = None,
+    limit: options.Limit = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    parent_epochs: Annotated[int, typer.Option(help="Of the parent.", rich_help_panel=options.TRAINING)] = 20,
+    epochs: Annotated[int, typer.Option(help="Of each child.", rich_help_panel=options.TRAINING)] = 10,
+    parent_lr: Annotated[float, typer.Option(help="Of the parent.", rich_help_panel=options.TRAINING)] = 0.1,
+    lr: options.Rate = 0.1,
+    schedule: options.Schedule = "one-cycle",
+    optimizer: options.Optimizer = None,
+    batch_size: options.BatchSize = None,
+    precision: options.Precision = None,
+    seeds: Annotated[
+        int, typer.Option(help="Parents, each with a family: 0, 1, 2, ...", rich_help_panel=options.RUN)
+    ] = 1,
+    threads: options.Threads = 0,
+    out: options.StudyOut = None,
+    workers: options.Workers = 1,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Grow an ensemble: unlike subnetworks of one parent, each tuned for a while; started again it goes on.
+
+    Example: `lehr ensemble grow --data digits --model lenet5 --children 4 --epochs 5 --out runs/family`
+    """
+    arguments = dict(locals())
+    from lehr.study.compare import default_folder
+    from lehr.study.family import adopt, family, settings_from
+
+    given = options.chosen(arguments, SETTINGS)
+    given |= {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
+    if pairs not in ("anti-random", "partition"):
+        given["sparsity"] = 0.5 if sparsity is None else sparsity
+    elif sparsity is not None:
+        given["sparsity"] = sparsity
+    if weights is None:
+        if data is None or model is None:
+            raise LehrError("nothing says what to grow from: give --from, or --data and --model")
+        given |= {
+            "epochs": parent_epochs,
+            "lr": parent_lr,
+            "threads": threads_of(threads, workers),
+            "seeds": range(seeds),
+        }
+    else:
+        given |= settings_from(weights)
+    study = family(pairs=pairs, children=children, parts=parts, method=method, **given)
+    folder = out or default_folder(study)
+    if weights is not None:
+        adopt(weights, study, folder)
+    found, folder = done(study, folder, workers, quiet=quiet, as_json=as_json)
+    screen.findings(found, folder, command(), as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    families: Annotated[list[Path], typer.Argument(help="Folders of studies: of children, of cycles, of dense runs.")],
+    corrupted: Annotated[
+        bool, typer.Option("--corrupted", help="On corrupted images too.", rich_help_panel=options.RUN)
+    ] = False,
+    corruptions: Annotated[
+        str | None, typer.Option(help="Some of them, such as fog,snow.", rich_help_panel=options.RUN)
+    ] = None,
+    severities: Annotated[str, typer.Option(help="From 1 to 5.", rich_help_panel=options.RUN)] = "1,2,3,4,5",
+    examples: Annotated[
+        int | None, typer.Option(help="The first so many of the test set.", rich_help_panel=options.RUN)
+    ] = None,
+    temperature: Annotated[
+        bool, typer.Option("--temperature", help="Fit one on the validation set.", rich_help_panel=options.RUN)
+    ] = False,
+    deep: Annotated[
+        int | None, typer.Option(help="Combine so many dense runs of other seeds too.", rich_help_panel=options.RUN)
+    ] = None,
+    swag: Annotated[
+        int | None,
+        typer.Option(help="Draw so many networks around cycles at a constant rate too.", rich_help_panel=options.RUN),
+    ] = None,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Write each family as one file and time it.", rich_help_panel=options.RUN)
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for table, plots and JSON (default: the first family).", rich_help_panel=options.RUN),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge ensembles: accuracy, NLL, calibration, diversity, corrupted data, and what they cost.
+
+    Example: `lehr ensemble evaluate runs/family --temperature --bench`
+    """
+    arguments = dict(locals())
+    from lehr.recipes.ensemble import EnsembleSettings
+    from lehr.runs import validated
+    from lehr.study.judged import judge_studies, publish
+
+    values = {name: arguments[name] for name in ("examples", "temperature") if arguments[name] is not None}
+    values["corrupted"] = corrupted or corruptions is not None
+    if corruptions is not None:
+        values["corruptions"] = options.words(corruptions)
+    values["severities"] = options.whole_numbers(severities, "severities")
+    settings = validated(EnsembleSettings, {"run": "", **values})
+    where = out or families[0]
+    judged = judge_studies(
+        families, settings, deep=deep, swag=swag, files=where if bench else None, show=screen.show_bar(quiet, as_json)
+    )
+    rows, files = publish(judged, where)
+    if as_json:
+        screen.print_json({"rows": [row.as_dict() for row in rows], "files": files})
+        return
+    printer = screen.console()
+    for title, heads in GROUPS:
+        table = _table(rows, heads)
+        if table is not None:
+            printer.print(screen.titled(title, table))
+    for name, path in files.items():
+        printer.print(f"[dim]{name:>12}[/]  {path}", soft_wrap=True)
+
+
+GROUPS = (
+    ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier", "scaled NLL", "scaled ECE")),
+    ("corrupted images, mean over corruptions and severities", ("corrupted %", "cNLL", "cECE")),
+    ("members", ("each %", "disagree %", "KL", "error corr.")),
+    ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net")),
+)
+SETTINGS = (
+    "data", "model", "limit", "image_size", "augment", "complement", "anneal", "tau", "all_weights", "granularity", "target_modules",
+    "exclude_modules", "optimizer", "batch_size", "precision",
+)  # fmt: skip
+
+
+def _table(rows: list[EnsembleRow], heads: tuple[str, ...]) -> Table | None:
+    from lehr.report.ensembles import headings, words
+
+    columns: list[Any] = [column for column in headings(rows) if column[0] in heads]
+    if not columns:
+        return None
+    table = Table()
+    for heading in ("ensemble", "members", *(column[0] for column in columns), "seeds"):
+        table.add_column(heading, justify="left" if heading == "ensemble" else "right")
+    for row in rows:
+        table.add_row(*words(row, columns))
+    return table

@@ -1,0 +1,181 @@
+"""`ensemble evaluate`: what finished networks are worth together, on clean and corrupted data, and what they cost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lehr.analysis.calibration import fit_temperature, reliability
+from lehr.analysis.cost import cost
+from lehr.analysis.diversity import diversity
+from lehr.analysis.quality import Quality, quality
+from lehr.base.errors import LehrError, require
+from lehr.data import Batches, Dataset, Examples, evaluation_batches
+from lehr.ensembles import COMBINE, Ensemble
+from lehr.ensembles.swag import swag
+from lehr.masks import Mask
+from lehr.recipes.corrupted import CorruptedSettings, corrupted_scores
+from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.parent import parent_settings
+from lehr.runs import RunFolder, Settings
+from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
+from lehr.training.progress import SILENT, Bar
+
+PASSES = 3  # of a training step: forward, and backward for inputs and for weights
+COUNTED = 4  # examples of the batch whose operations are counted
+
+
+class EnsembleSettings(CorruptedSettings):
+    """How members are judged together; `run` is that of the first of them."""
+
+    temperature: bool = False  # whether one is fitted on the validation set
+
+
+@dataclass(frozen=True)
+class Members:
+    """Finished networks of the same data."""
+
+    networks: tuple[nn.Module, ...]
+    masks: tuple[Mask | None, ...]
+    data: Dataset
+    runs: tuple[str, ...]
+
+    def logits(self, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Of every member, (M, n, classes), and the targets, (n,)."""
+        ensemble = Ensemble(self.networks, batched=False)
+        found, targets = [], []
+        with torch.inference_mode():
+            for inputs, wanted in batches:
+                out = ensemble.members(inputs).float()
+                found.append(out.reshape(len(out), -1, out.shape[-1]))
+                targets.append(wanted.reshape(-1))
+        return torch.cat(found, 1), torch.cat(targets)
+
+
+def open_members(runs: Sequence[str]) -> Members:
+    """The networks of run folders.
+
+    Raises:
+        LehrError: there is none, or they are of unlike data.
+    """
+    require(len(runs) > 0, "an ensemble has no members: give at least one run")
+    opened = [open_network(JudgeSettings(run=run)) for run in runs]
+    data = opened[0].data
+    for run, one in zip(runs, opened, strict=True):
+        if one.data.name != data.name or one.data.input_shape != data.input_shape:
+            raise LehrError(f"{runs[0]} is of {data.name} and {run} of {one.data.name}: give members of the same data")
+    return Members(tuple(one.model for one in opened), tuple(one.mask for one in opened), data, tuple(runs))
+
+
+def sampled(members: Members, count: int, *, seed: int = 0) -> Members:
+    """Networks drawn around the members by `lehr.ensembles.swag.swag`, batch-norm's statistics estimated anew on training data."""
+    data, settings = members.data, RunFolder(members.runs[-1]).settings()
+    batches = Batches(data, min(settings.batch_size, len(data.train)), settings.order_seed)
+    inputs = [one for one, _ in islice(batches.epoch(0), BN_BATCHES)]
+    networks = []
+    for state in swag([network.state_dict() for network in members.networks], count, seed=seed):
+        network = copy.deepcopy(members.networks[0])
+        network.load_state_dict(state)
+        if has_batch_norm(network):
+            reestimate_batch_norm(network, inputs)
+        networks.append(network.eval())
+    return replace(members, networks=tuple(networks), masks=(None,) * count)
+
+
+def judge(members: Members, settings: EnsembleSettings, *, bar: Bar = SILENT) -> dict[str, Any]:
+    """Scores of members together and alone.
+
+    Returns:
+        ``probabilities`` and ``logits``, scores of the mean of either, with ``corrupted`` inside where asked for; ``members``, those of each; with
+        several of them ``diversity``; ``reliability``, bins of the mean of probabilities; where asked for ``temperature``, that fitted on
+        validation and the scores with it; ``cost`` as `cost_of` has it.
+
+    Raises:
+        LehrError: there is no such corruption, or the data holds text.
+    """
+    settings.check()
+    data = members.data
+    examples: Examples = data.test
+    if settings.examples is not None:
+        examples = examples.take(torch.arange(min(settings.examples, len(examples))))
+    logits, targets = members.logits(evaluation_batches(examples, data))
+    result: dict[str, Any] = {
+        "count": len(members.networks),
+        **{name: quality(combine(logits), targets).as_dict() for name, combine in COMBINE.items()},
+        "members": [quality(one, targets).as_dict() for one in logits],
+        "reliability": [row.as_dict() for row in reliability(COMBINE["probabilities"](logits), targets)],
+        "cost": cost_of(members),
+    }
+    if len(logits) > 1:
+        result["diversity"] = diversity(logits, targets).as_dict()
+    if settings.temperature:
+        known, labels = members.logits(evaluation_batches(data.validation, data))
+        fitted = fit_temperature(COMBINE["probabilities"](known), labels)
+        scaled = quality(COMBINE["probabilities"](logits) / fitted, targets).as_dict()
+        result["temperature"] = {"value": fitted, **scaled}
+    if settings.asked:
+
+        def judged(batches: Iterator[tuple[Tensor, Tensor]]) -> list[Quality]:
+            own, wanted = members.logits(batches)
+            return [quality(combine(own), wanted) for combine in COMBINE.values()]
+
+        for name, found in zip(COMBINE, corrupted_scores(judged, data, examples, settings, bar), strict=True):
+            result[name]["corrupted"] = found
+    return result
+
+
+def cost_of(members: Members) -> dict[str, float]:
+    """What members cost to train and to ask.
+
+    Returns:
+        ``epochs``: of all runs that they come from, each counted once; ``training_flops``: of those epochs, 3 passes forward for a step, with the
+        expected density of each epoch; ``flops``: of one example for all members, dense; ``kept_flops``: if zeros were skipped; ``parameters`` and
+        ``nonzeros``.
+    """
+    prices = [cost(net, members.data.blank(1), mask) for net, mask in zip(members.networks, members.masks, strict=True)]
+    step = _training_flops(members.networks[0], members.data)
+    epochs = flops = 0.0
+    for path in sorted({path for run in members.runs for path in ancestors(run)}):
+        folder = RunFolder(path)
+        own, base = [row.get("expected_density") for row in folder.metrics()], folder.settings()
+        share = (
+            prices[0].kept / prices[0].dense if members.masks[0] is not None and members.masks[0].density < 1 else 1.0
+        )
+        density = members.masks[0].density if members.masks[0] is not None else 1.0
+        masked = (1 - share) / (1 - density) if density < 1 else 1.0  # part of the operations that are of masked layers
+        epochs += base.epochs
+        known = [1.0 if one is None else 1.0 - masked * (1.0 - float(one)) for one in own]
+        flops += sum(known) * len(members.data.train) * step
+    return {
+        "epochs": epochs,
+        "training_flops": flops,
+        "flops": float(sum(price.dense for price in prices)),
+        "kept_flops": float(sum(price.kept for price in prices)),
+        "parameters": float(sum(p.numel() for net in members.networks for p in net.parameters())),
+        "nonzeros": float(sum(int((p != 0).sum()) for net in members.networks for p in net.parameters())),
+    }
+
+
+def ancestors(run: str) -> list[str]:
+    """The folder of a run and of those that it comes from."""
+    found, settings = [str(Path(run).absolute())], parent_settings(run)
+    while isinstance(settings, Settings) and settings.parent is not None and Path(settings.parent).is_dir():
+        found.append(str(Path(settings.parent).absolute()))
+        settings = parent_settings(settings.parent)
+    return found
+
+
+def _training_flops(network: nn.Module, data: Dataset) -> float:
+    """Of a step, for one example; a network that is an ensemble by itself does other things while it trains."""
+    own = copy.deepcopy(network).train()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        own(data.blank(COUNTED))
+    return PASSES * float(counter.get_total_flops()) / COUNTED

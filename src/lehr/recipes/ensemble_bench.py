@@ -1,0 +1,83 @@
+"""How long an ensemble takes beside one dense network, and how large it is as one file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lehr.deploy.compile import compile
+from lehr.deploy.family import save_family
+from lehr.deploy.race import Run, laps
+from lehr.ensembles import Ensemble
+from lehr.recipes.ensemble import Members, ancestors
+from lehr.recipes.network import JudgeSettings, open_network
+from lehr.runtime.native import available
+
+SECONDS = 1.0
+
+
+def pack_members(members: Members, out: Path) -> int:
+    """Write all members as one ``.lehr`` file; its size in bytes."""
+    first = open_network(JudgeSettings(run=members.runs[0])).settings
+    named = None if ".py" in first.model or ":" in first.model else (first.model, members.data.sizes)
+    saved = save_family(
+        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1), architecture=named
+    )
+    return saved.size
+
+
+def latency(
+    members: Members, batch: int = 1, *, threads: int | None = None, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """Time all members together beside one dense network, the one that they come from, in turns.
+
+    Args:
+        members: of an ensemble.
+        batch: examples at once.
+        threads: of every way; by default all cores.
+        seconds: of measuring for each way.
+
+    Returns:
+        ``milliseconds``: median by way; ``ratio``: of the fastest way for all members to the fastest for one dense network.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    inputs = members.data.prepare.judged(members.data.test.take(torch.arange(batch)).inputs)
+    dense = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1])).model.eval()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        one: dict[str, Run] = {"one dense network, torch": _torch(dense, inputs)}
+        every: dict[str, Run] = {
+            "members in turn, torch": _torch(Ensemble(members.networks, batched=False), inputs),
+            "members at once, torch": _torch(Ensemble(members.networks), inputs),
+        }
+        if available():
+            one["one dense network, lehr"] = _engine([dense], inputs, threads)
+            every["members in turn, lehr"] = _engine(list(members.networks), inputs, threads)
+        times = {lap.engine: lap.median for lap in laps(one | every, seconds)}
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "batch": batch,
+        "threads": threads,
+        "milliseconds": {name: 1e3 * median for name, median in times.items()},
+        "ratio": min(times[name] for name in every) / min(times[name] for name in one),
+    }
+
+
+def _torch(network: nn.Module, inputs: Tensor) -> Run:
+    def run() -> object:
+        with torch.inference_mode():
+            return network(inputs)
+
+    return run
+
+
+def _engine(networks: list[nn.Module], inputs: Tensor, threads: int) -> Run:
+    array = inputs.numpy()
+    fast = [compile(network, inputs, threads=threads) for network in networks]
+    return lambda: [one(array) for one in fast]

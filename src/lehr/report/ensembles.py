@@ -1,0 +1,120 @@
+"""Table and plots of ensembles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lehr.report.plots import COLOURS, DENSE, MARKERS, svg
+
+Column = tuple[str, str, float, int | None]
+# Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.
+COLUMNS: tuple[Column, ...] = (
+    ("accuracy %", "accuracy", 100, 2), ("NLL", "nll", 1, 3), ("ECE", "ece", 1, 3), ("Brier", "brier", 1, 3),
+    ("corrupted %", "corrupted accuracy", 100, 2), ("cNLL", "corrupted nll", 1, 3), ("cECE", "corrupted ece", 1, 3),
+    ("scaled NLL", "scaled nll", 1, 3),
+    ("scaled ECE", "scaled ece", 1, 3), ("each %", "member accuracy", 100, 2), ("disagree %", "disagreement", 100, 1),
+    ("KL", "kl", 1, 3), ("error corr.", "error_correlation", 1, 2), ("epochs", "epochs", 1, 0), ("train TFLOP", "training_flops", 1e-12, None), ("MFLOP kept", "kept_flops", 1e-6, None),
+    ("nonzeros", "nonzeros", 1, 0), ("KB", "bytes", 1e-3, 0), ("x one net", "latency", 1, 2),
+)  # fmt: skip
+
+
+FEWEST = 5  # predictions of a bin that is drawn
+
+
+def headings(rows: Sequence[Any]) -> list[Column]:
+    """The columns that some row has."""
+    return [column for column in COLUMNS if any(column[1] in row.mean for row in rows)]
+
+
+def words(row: Any, columns: Sequence[Column]) -> list[str]:
+    """A row as text: the name, members, mean and spread of each measure, seeds."""
+    cells = []
+    for _, name, factor, digits in columns:
+        if name not in row.mean or math.isnan(row.mean[name]):
+            cells.append("")
+            continue
+        sd = row.sd.get(name, math.nan) * factor
+        shown = not math.isnan(sd) and digits and name != "latency"
+        told = f"{factor * row.mean[name]:,.{digits}f}" if digits is not None else f"{factor * row.mean[name]:.3g}"
+        cells.append(told + (f" ± {sd:.{digits}f}" if shown else ""))
+    return [row.label, str(row.members), *cells, str(row.n)]
+
+
+def markdown(rows: Sequence[Any]) -> str:
+    """A table in Markdown.
+
+    Args:
+        rows: of `lehr.study.ensembles.EnsembleRow`.
+    """
+    columns = headings(rows)
+    names = ["ensemble", "members", *(heading for heading, *_ in columns), "seeds"]
+    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(words(row, columns)) + " |" for row in rows)]) + "\n"
+
+
+def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """SVG text: accuracy against confidence by bins, a line for each ensemble; honest ones lie on the diagonal.
+
+    Args:
+        found: by name, bins as `lehr.analysis.calibration.Bin.as_dict` gives them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.2, 5.6))
+    figure.set_layout_engine("constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    above.plot([0, 1], [0, 1], color=DENSE, linewidth=0.8, linestyle=(0, (2, 2)))
+    for i, (name, bins) in enumerate(found.items()):
+        own = [row for row in bins if row["count"] >= FEWEST]
+        style = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "markersize": 4,
+            "linewidth": 1.3,
+        }
+        above.plot([row["confidence"] for row in own], [row["accuracy"] for row in own], label=name, **style)
+        total = sum(row["count"] for row in own)
+        below.plot([row["confidence"] for row in own], [row["count"] / total for row in own], **style)
+    above.set_ylabel("accuracy")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    below.set_ylabel("share")
+    below.set_yscale("log")
+    below.set_xlabel("confidence: mean of the highest probability in the bin")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    return svg(figure)
+
+
+def scores_plot(rows: Sequence[Any]) -> str:
+    """SVG text: accuracy, NLL and ECE of every ensemble, on clean and, where judged, on corrupted data; mean and spread.
+
+    Args:
+        rows: of `lehr.study.ensembles.EnsembleRow`.
+    """
+    from matplotlib.figure import Figure
+
+    names = [row.label for row in rows]
+    corrupted = any("corrupted nll" in row.mean for row in rows)
+    figure = Figure(figsize=(9.6, (0.9 + 0.32 * len(rows)) * (2 if corrupted else 1)))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(2 if corrupted else 1, 3, sharey=True, squeeze=False)
+    for line, prefix in zip(panels, ("", "corrupted "), strict=False):
+        for axes, (measure, unit, factor) in zip(
+            line, (("accuracy", "accuracy, %", 100), ("nll", "NLL, nats", 1), ("ece", "ECE", 1)), strict=True
+        ):
+            for place, row in enumerate(rows):
+                if prefix + measure in row.mean:
+                    sd = row.sd[prefix + measure]
+                    axes.errorbar(
+                        factor * row.mean[prefix + measure], place, xerr=None if math.isnan(sd) else factor * sd, color=COLOURS[place % len(COLOURS)],
+                        marker="o", markersize=5, capsize=2.5, linewidth=1,
+                    )  # fmt: skip
+            axes.set_xlabel(f"{prefix}{unit}", fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    panels[0][0].set_yticks(range(len(names)), names)
+    panels[0][0].invert_yaxis()
+    return svg(figure)

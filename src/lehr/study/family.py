@@ -1,0 +1,89 @@
+"""`ensemble grow`: children of one parent as a small study."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lehr.base.errors import LehrError, require, unknown
+from lehr.base.files import write_beside
+from lehr.recipes.parent import DATA, parent_settings
+from lehr.runs import RunFolder, TrainSettings
+from lehr.study.file import study_of
+from lehr.study.plan import Study, plan
+from lehr.study.run import begin
+
+PAIRS = ("anti-random", "random", "partition", "magnitude")
+
+
+def family(
+    *, pairs: str = "anti-random", children: int = 6, parts: int = 2, seeds: Sequence[int] = (0,), **settings: Any
+) -> Study:
+    """The study of an ensemble out of one network (Prune and Tune, 2202.11782; with annealing, 2401.08830).
+
+    Args:
+        pairs: how children are chosen: ``anti-random``, a random half and its complement in turn; ``random``; ``partition``, parts that are dealt; ``magnitude``, all the same.
+        children: how many.
+        parts: of a partition; children beyond them are of another deal.
+        seeds: of parents; each has a family.
+        settings: any others, by their names in a study file of children.
+
+    Raises:
+        LehrError: the number of children does not fill pairs or parts, or is out of range.
+
+    >>> study = family(data="digits", model="lenet5", children=4)
+    >>> study.kind, study.grids[0]["child"]
+    ('child', [0, 1, 2, 3])
+    """
+    if pairs not in PAIRS:
+        raise unknown("way to choose children", pairs, PAIRS)
+    require(children >= 1, f"children is {children}: give at least 1")
+    values: dict[str, Any] = {**settings, "family": pairs, "seed": list(seeds), "child": list(range(children))}
+    if pairs == "partition":
+        values["parts"] = parts
+    dealt = {"anti-random": 2, "partition": parts}.get(pairs, 1)
+    if children % dealt:
+        raise LehrError(f"children is {children} and {pairs} makes them by {dealt}: give a multiple of it")
+    about = f"{Path(str(values['model'])).stem} on {values['data']}"
+    return study_of({**values, "kind": "child", "row": pairs, "against": pairs}, f"{pairs} children of {about}")
+
+
+def settings_from(run: str | Path) -> dict[str, Any]:
+    """The settings of a dense run as a study of its children has them.
+
+    Raises:
+        LehrError: it is no finished dense run.
+    """
+    base = parent_settings(run)
+    dense = isinstance(base, TrainSettings) and base.parent is None and base.learn_mask == 0 and RunFolder(run).done
+    require(dense, f"{run} is no finished dense run from its initialisation: children grow from one, see lehr train")
+    assert isinstance(base, TrainSettings)
+    given = base.model_dump(exclude_defaults=True, exclude={"parent", "parent_digest", "seed"})
+    return {name: given[name] for name in given} | {
+        "seeds": [base.seed],
+        **{name: getattr(base, name) for name in DATA[:2]},
+    }
+
+
+def adopt(run: str | Path, study: Study, out: Path) -> None:
+    """Put a copy of a finished run where the study would train the same one.
+
+    Raises:
+        LehrError: the study has no such run: its settings differ.
+    """
+    folder = RunFolder(run)
+    wanted = folder.settings().digest
+    begin(study, out)
+    for own in plan(study):
+        if own.kind == "train" and own.settings.digest == wanted:
+            there = own.path(out)
+            if not RunFolder(there).done:
+                for file in sorted(
+                    folder.path.iterdir(), key=lambda file: file.name == "result.json"
+                ):  # that says that it is done
+                    if file.is_file() and not file.name.startswith("."):
+                        write_beside(there / file.name, lambda beside, file=file: shutil.copyfile(file, beside))  # type: ignore[misc]
+            return
+    raise LehrError(f"{run} has other settings than the parent in {out}: give another --out")

@@ -1,0 +1,105 @@
+"""`ensemble evaluate`: the ensembles of studies judged, once each, and told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lehr.base.files import read_json, write_json, write_text
+from lehr.recipes.ensemble import EnsembleSettings, Members, judge, open_members, sampled
+from lehr.recipes.ensemble_bench import latency, pack_members
+from lehr.report.ensembles import markdown, reliability_plot, scores_plot
+from lehr.runs import RunFolder
+from lehr.study.ensembles import EnsembleRow, Team, ensemble_rows, teams
+from lehr.study.run import read_study_folder
+from lehr.training.progress import bar
+
+FOLDER = "ensembles"
+Judged = list[tuple[Team, dict[str, Any]]]
+
+
+def judge_studies(
+    folders: Sequence[Path],
+    settings: EnsembleSettings,
+    *,
+    deep: int | None = None,
+    swag: int | None = None,
+    files: Path | None = None,
+    show: bool = False,
+) -> Judged:
+    """All ensembles of some studies, each judged once for the same settings and kept in a file below its study.
+
+    Args:
+        folders: of the studies.
+        settings: on what they are judged.
+        deep, swag: as in `lehr.study.ensembles.teams`.
+        files: where each family of several members is written as one file and timed; None for neither.
+        show: a progress bar.
+
+    Raises:
+        LehrError: there is no study, or its runs failed.
+    """
+    found: list[tuple[Path, Team]] = []
+    for folder in folders:
+        found += [(folder, team) for team in teams(read_study_folder(folder), folder, deep=deep, swag=swag)]
+    judged: Judged = []
+    steps = len(settings.named()) * len(settings.severities) if settings.asked else 1
+    for folder, team in found:
+        kept = folder / FOLDER / f"{_name(team, settings)}.json"
+        result = read_json(kept) if kept.is_file() else None
+        members = None if result is not None and (files is None or "bytes" in result) else _open(team)
+        if result is None:
+            assert members is not None
+            with bar(f"{team.label}, seed {team.seed}", steps, show=show) as line:
+                result = judge(members, settings, bar=line)
+            write_json(kept, result)
+        if (
+            files is not None
+            and members is not None
+            and len(team.runs) > 1
+            and any(m is not None for m in members.masks)
+        ):
+            told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.label}-{team.seed}")
+            result["bytes"] = pack_members(members, files / f"{told}.lehr")
+            result["speed"] = latency(members)
+            result["latency"] = result["speed"]["ratio"]
+            write_json(kept, result)
+        judged.append((team, result))
+    return judged
+
+
+def _open(team: Team) -> Members:
+    members = open_members(team.runs)
+    return sampled(members, team.samples, seed=team.seed) if team.samples else members
+
+
+def publish(judged: Judged, out: Path) -> tuple[list[EnsembleRow], dict[str, str]]:
+    """Write table, plots and numbers of what was judged; the rows, and the paths by name."""
+    rows = ensemble_rows(judged)
+    write_text(out / "ensembles.md", markdown(rows))
+    write_json(out / "ensembles.json", {
+        "rows": [row.as_dict() for row in rows],
+        "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
+    })  # fmt: skip
+    firsts = {team.label: result["reliability"] for team, result in reversed(judged)}
+    write_text(out / "reliability.svg", reliability_plot({row.label: firsts[row.label] for row in rows}))
+    write_text(out / "ensembles.svg", scores_plot(rows))
+    names = {
+        "table": "ensembles.md",
+        "numbers": "ensembles.json",
+        "scores": "ensembles.svg",
+        "reliability": "reliability.svg",
+    }
+    return rows, {name: str(out / file) for name, file in names.items()}
+
+
+def _name(team: Team, settings: EnsembleSettings) -> str:
+    """Of the members and of what they are judged on."""
+    told = [
+        settings.model_dump_json(exclude={"run"}),
+        str(team.samples),
+        *(RunFolder(run).path.name for run in team.runs),
+    ]
+    return hashlib.blake2b("\n".join(told).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,174 @@
+"""Ensembles as studies: none trained twice, grouped and judged as they should be, from any start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from lehr import LehrError, Mask
+from lehr.analysis.quality import quality
+from lehr.ensembles import mean_logits, mean_probabilities
+from lehr.recipes.ensemble import EnsembleSettings, judge, open_members
+from lehr.recipes.train import train
+from lehr.report.ensembles import markdown
+from lehr.runs import RunFolder, TrainSettings
+from lehr.study import judged as judged_module
+from lehr.study.ensembles import ensemble_rows, teams
+from lehr.study.family import adopt, family, settings_from
+from lehr.study.file import study_of
+from lehr.study.judged import judge_studies, publish
+from lehr.study.plan import plan
+from lehr.study.run import run_study
+from tests.study.small import bits, stopped_often
+
+SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "child_epochs": 1, "batch_size": 64, "threads": 1}
+CYCLES = {
+    "kind": "cycle", "data": "digits", "model": "lenet_300_100", "epochs": 1, "batch_size": 64, "threads": 1,
+    "grids": [
+        {"row": "snapshot", "epochs": 0, "cycle": 3, "cycle_epochs": 1, "cycle_schedule": "cosine"},
+        {"row": "constant", "cycle": 2, "cycle_epochs": 1, "cycle_schedule": "constant"},
+        {"row": "pruned", "cycle": 2, "cycle_epochs": 1, "method": "one-shot", "rate": 0.5},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    out = tmp_path_factory.mktemp("family") / "out"
+    return run_study(family(**SMALL, children=4, seeds=[0, 1]), out), out
+
+
+@pytest.fixture(scope="module")
+def cycled(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cycles") / "out"
+    return run_study(study_of(CYCLES, "cycles"), out), out
+
+
+def test_every_family_has_one_parent_and_its_children(grown):
+    found, out = grown
+    assert sum(run.kind == "train" for run in found.runs) == 2
+    groups = {(team.label, team.seed): team for team in teams(found, out)}
+    assert {key: len(team.runs) for key, team in groups.items()} == {
+        ("dense parent", 0): 1, ("dense parent", 1): 1, ("anti-random", 0): 4, ("anti-random", 1): 4,
+    }  # fmt: skip
+    masks = [Mask.load(RunFolder(run).mask) for run in groups["anti-random", 1].runs]
+    assert masks[1] == ~masks[0]
+    assert masks[3] == ~masks[2]
+    assert masks[0] != masks[2]
+    (row,) = (row for row in found.rows if row.label == "anti-random")
+    assert row.n == 8
+
+
+def test_scores_are_those_of_the_means_by_hand(grown):
+    found, out = grown
+    team = next(team for team in teams(found, out) if team.label == "anti-random")
+    members = open_members(team.runs)
+    result = judge(members, EnsembleSettings(run="", temperature=True))
+    data = members.data
+    with torch.no_grad():
+        logits = torch.stack([net.eval()(data.prepare.judged(data.test.inputs)) for net in members.networks])
+    for name, combine in (("probabilities", mean_probabilities), ("logits", mean_logits)):
+        wanted = quality(combine(logits), data.test.targets).as_dict()
+        assert {key: result[name][key] for key in wanted} == pytest.approx(wanted, abs=1e-5)
+    assert [one["accuracy"] for one in result["members"]] == [
+        pytest.approx(quality(one, data.test.targets).accuracy) for one in logits
+    ]
+    cost = result["cost"]
+    assert cost["epochs"] == 1 + 4, "the parent once, and its children"
+    assert cost["kept_flops"] == pytest.approx(0.5 * cost["flops"], rel=1e-3)
+    assert cost["training_flops"] == pytest.approx(3 * len(data.train) * cost["flops"] / 4 * (1 + 4 * 0.5), rel=1e-2)
+    assert result["temperature"]["nll"] <= result["probabilities"]["nll"] + 0.05
+
+
+def test_cycles_come_one_after_the_other_and_are_one_ensemble(cycled):
+    found, out = cycled
+    groups = {team.label: team for team in teams(found, out, swag=3)}
+    assert {label: len(team.runs) for label, team in groups.items()} == {
+        "dense parent, epochs=1": 1, "snapshot": 3, "constant": 2, "pruned": 2, "SWAG of constant": 2,
+    }  # fmt: skip
+    parents = [RunFolder(run).settings().parent for run in groups["snapshot"].runs]
+    assert parents[1:] == list(groups["snapshot"].runs[:2])
+    drawn = judge_studies([out], EnsembleSettings(run=""), swag=3)
+    assert {team.label: result["count"] for team, result in drawn}["SWAG of constant"] == 3
+
+
+def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
+    found, out = grown
+    (team,) = (team for team in teams(found, out, deep=2) if team.label == "deep ensemble")
+    assert [RunFolder(run).settings().seed for run in team.runs] == [0, 1]
+    with pytest.raises(LehrError, match="deep is 3 and dense parent has 2 seeds: train more"):
+        teams(found, out, deep=3)
+
+
+def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
+    _, out = grown
+    judged = judge_studies([out], EnsembleSettings(run=""), files=tmp_path)
+    rows, files = publish(judged, tmp_path)
+    (row,) = (row for row in rows if row.label == "anti-random")
+    assert (row.members, row.n) == (4, 2)
+    assert row.mean["bytes"] == pytest.approx((tmp_path / "anti-random-0.lehr").stat().st_size, rel=0.01)
+    assert row.mean["latency"] > 0
+    assert "| anti-random | 4 |" in markdown(rows)
+    told = json.loads((tmp_path / "ensembles.json").read_text())
+    assert [one["label"] for one in told["rows"]] == ["dense parent", "anti-random"]
+    for name in ("scores", "reliability"):
+        assert "<svg" in (tmp_path / files[name].rpartition("/")[2]).read_text()
+    monkeypatch.setattr(judged_module, "judge", None)
+    again = judge_studies([out], EnsembleSettings(run=""), files=tmp_path)
+    assert ensemble_rows(again) == rows
+
+
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):
+    study = family(**SMALL, children=2, method="temperature-annealing")
+    run_study(study, tmp_path / "whole")
+    assert stopped_often(study, tmp_path / "cut", every=11) > 3
+    assert bits(tmp_path / "cut") == bits(tmp_path / "whole")
+
+
+def test_children_grow_from_a_run_that_is_there_already(tmp_path):
+    train(
+        TrainSettings(data="digits", model="lenet_300_100", epochs=1, batch_size=64, threads=1, seed=3),
+        tmp_path / "dense",
+    )
+    given = settings_from(tmp_path / "dense")
+    study = family(**given, child_epochs=1, children=2)
+    adopt(tmp_path / "dense", study, tmp_path / "out")
+    before = (tmp_path / "dense" / "model.safetensors").read_bytes()
+    found = run_study(study, tmp_path / "out")
+    (parent,) = (run for run in found.runs if run.kind == "train")
+    there = parent.path(tmp_path / "out")
+    assert (there / "model.safetensors").read_bytes() == before
+    assert (there / "result.json").read_bytes() == (tmp_path / "dense" / "result.json").read_bytes(), (
+        "it was not trained again"
+    )
+    with pytest.raises(LehrError, match="has other settings than the parent in"):
+        adopt(tmp_path / "dense", family(**SMALL, children=2), tmp_path / "other")
+    with pytest.raises(LehrError, match="is no finished dense run from its initialisation"):
+        settings_from(found.cells[-1].path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"children": 3}, "children is 3 and anti-random makes them by 2: give a multiple of it"),
+        ({"children": 4, "pairs": "partition", "parts": 3}, "children is 4 and partition makes them by 3"),
+        ({"children": 0}, "children is 0"),
+        ({"pairs": "anti"}, "no way to choose children 'anti': did you mean 'anti-random'"),
+        ({"pairs": "random", "children": 2, "sparsity": 0.5, "complement": True}, "complement is of anti-random pairs"),
+    ],
+)
+def test_what_cannot_be_a_family_is_one_sentence(values, message):
+    with pytest.raises(LehrError, match=message):
+        plan(family(**SMALL, **values))
+
+
+def test_weights_that_were_not_kept_are_told(grown, tmp_path):
+    found, out = grown
+    shutil.copytree(out, tmp_path / "copy")
+    for path in (tmp_path / "copy" / "runs").glob("anti-random-0-*/model.safetensors"):
+        path.unlink()
+    with pytest.raises(LehrError, match="were not kept: set keep_weights, and run the study again"):
+        teams(found, tmp_path / "copy")
