@@ -61,6 +61,7 @@ PIPELINE = (
     "--tune-epochs",
     "1",
 )
+GROW = ("ensemble", "grow", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1", "--parent-epochs", "1")
 TICKET = ("ticket", "--data", "digits", "--model", "lenet_300_100", "--epochs", "1")
 
 TABLE = {
@@ -83,6 +84,14 @@ TABLE = {
     "method option": ((*COMPARE, "--methods", "gradual:taget=fixed"), "no option of a method 'taget'"),
     "method option form": ((*COMPARE, "--methods", "gradual:fixed"), "the option 'fixed' of gradual is not understood"),
     "initialisation": ((*TRAIN, "--init", "zeroes"), "no initialisation 'zeroes': did you mean 'zero'"),
+    "pairs": ((*GROW, "--pairs", "antirandom"), "no way to choose children 'antirandom': did you mean 'anti-random'"),
+    "children": ((*GROW, "--children", "3"), "children is 3 and anti-random makes them by 2: give a multiple of it"),
+    "complement": ((*GROW, "--complement"), "draws of temperature-annealing with kept weights certain have no complement"),
+    "nothing to grow from": (("ensemble", "grow", "--model", "lenet5"), "give --from, or --data and --model"),
+    "no family": (("ensemble", "evaluate", "nowhere"), "there is no study in nowhere"),
+    "rewinding step": ((*TICKET, "--branches", "rewind:x"), "the length .x. is not understood"),
+    "steps of stability": (("stability", *TICKET[1:], "--rewind", "0,0"), "the steps are 0, 0: name each once"),
+    "library of models": (("train", "--data", "digits", "--model", "tim:resnet50"), "no library of models 'tim': did you mean 'timm'"),
     "branch": ((*TICKET, "--branches", "shufle"), "no branch 'shufle': did you mean 'shuffle'"),
     "mode": ((*TICKET, "--mode", "weight"), "no mode 'weight': did you mean 'weights'"),
     "stage": ((*PIPELINE, "--stages", "zero,magnitud"), "no stage of a pipeline 'magnitud': did you mean 'magnitude'"),

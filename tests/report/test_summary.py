@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lehr.report import table
-from lehr.report.plots import accuracy_plot, learning_curves
+from lehr.report.plots import accuracy_plot, density_plot, learning_curves
 from lehr.report.summary import Cell, overall_ranks, summarise
 
 
@@ -127,6 +127,13 @@ def test_panels_have_tables_of_their_own():
     rows = summarise([replace(cell("a", 0.1, 0, a), panel=panel) for panel, a in (("x", 0.8), ("y", 0.7))])
     text = table.markdown_table(rows)
     assert text.index("**x**") < text.index("**70.00**") < text.index("**y**") < text.index("**60.00**")
+
+
+def test_a_plot_over_densities_has_accuracy_and_error():
+    cells = [cell("one-shot", 0.1, seed, 0.8, sparsity) for seed in (0, 1) for sparsity in (0.9, 0.99)]
+    plot = density_plot(summarise([*cells, cell("dense", 0.1, 0, 0.9, 0.0)]))
+    assert all(word in plot for word in ("test accuracy, %", "test error, %", "weights left, %", "one-shot"))
+    assert plot == density_plot(summarise([*cells, cell("dense", 0.1, 0, 0.9, 0.0)]))
 
 
 def test_plots_show_every_method_and_are_the_same_each_time():

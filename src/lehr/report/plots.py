@@ -46,6 +46,38 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     return svg(figure)
 
 
+def density_plot(rows: Sequence[Row]) -> str:
+    """Test accuracy against the density of the masks on a log axis, and the error on two of them; bars of one standard deviation."""
+    labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
+    figure, (left, right) = _figure(11.5, max(4.2, 0.8 + 0.19 * len(labels)), columns=2)
+    _dense_band(left, rows)
+    for i, label in enumerate(labels):
+        own = [row for row in rows if row.label == label and row.sparsity]
+        places = [100 * (1 - row.sparsity) for row in own]
+        spreads = [0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd for row in own]
+        for axes, values in ((left, [row.accuracy for row in own]), (right, [100 - row.accuracy for row in own])):
+            axes.errorbar(
+                places, values, spreads, label=legend(label), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+                linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=4, linewidth=1.3, capsize=2, elinewidth=1,
+            )  # fmt: skip
+    for row in rows:
+        if not row.sparsity:
+            right.axhline(100 - row.accuracy, color=DENSE, linewidth=1, linestyle="--", zorder=0)
+    ticks = sorted({100 * (1 - row.sparsity) for row in rows if row.sparsity})
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("weights left, %")
+    left.invert_xaxis()  # the axis is shared: from dense to sparse
+    left.set_ylabel("test accuracy, %")
+    right.set_ylabel("test error, %")
+    right.set_yscale("log")
+    _log_axis(right)
+    right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return svg(figure)
+
+
 def learning_curves(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
     """Validation accuracy of the target by epoch, mean over seeds, over the density of P by epoch (log axis).
 
@@ -190,11 +222,15 @@ def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
             axes.axhspan(mean - sd, mean + sd, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
 
 
-def _figure(width: float, height: float, heights: tuple[int, ...] = (1,)) -> tuple[Figure, list[Axes]]:
+def _figure(
+    width: float, height: float, heights: tuple[int, ...] = (1,), columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Panels below each other, or beside each other."""
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes: list[Axes] = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    panels = figure.subplots(len(heights), columns, sharex=True, squeeze=False, height_ratios=heights)
+    axes: list[Axes] = list(panels.flat)
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", color="#dddddd", linewidth=0.6)

@@ -10,10 +10,12 @@ from statistics import fmean
 
 from lehr.base.files import write_beside, write_json, write_text
 from lehr.report.html import write_report
-from lehr.report.plots import accuracy_plot
+from lehr.report.plots import accuracy_plot, density_plot
 from lehr.report.summary import Cell, Row, cells_of_row, quality
 from lehr.report.table import markdown_table
 from lehr.study.run import Findings
+
+SEVERAL = 4  # sparsities, from which on a plot over densities says more
 
 
 def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str]:
@@ -21,7 +23,11 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
 
     ``best/`` holds the network that validation prefers at the highest sparsity, with its mask.
     """
-    for stale in (*out.glob("accuracy*.svg"), *out.glob("best/*")):  # of an earlier version of the study
+    for stale in (
+        *out.glob("accuracy*.svg"),
+        *out.glob("density*.svg"),
+        *out.glob("best/*"),
+    ):  # of an earlier version of the study
         stale.unlink()
     write_text(out / "table.md", markdown_table(found.rows, found.study.against))
     panels = list(dict.fromkeys(row.panel for row in found.rows))
@@ -30,6 +36,8 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
         own = [row for row in found.rows if row.panel == panel]
         if any(row.sparsity for row in own):
             write_text(out / name, accuracy_plot(own))
+        if len({row.sparsity for row in own if row.sparsity}) >= SEVERAL and not any(row.language for row in own):
+            write_text(out / name.replace("accuracy", "density"), density_plot(own))
     files = {
         "table": str(out / "table.md"),
         "report": str(write_report(out / "report.html", found.page(shlex.join(command)))),
