@@ -89,7 +89,7 @@ TABLE = {
     "complement": ((*GROW, "--complement"), "draws of temperature-annealing with kept weights certain have no complement"),
     "nothing to grow from": (("ensemble", "grow", "--model", "lenet5"), "give --from, or --data and --model"),
     "no family": (("ensemble", "evaluate", "nowhere"), "there is no study in nowhere"),
-    "rewinding step": ((*TICKET, "--branches", "rewind:x"), "the length .x. is not understood"),
+    "rewinding step": ((*TICKET, "--branches", "rewind:x"), "the length 'x' is not understood"),
     "steps of stability": (("stability", *TICKET[1:], "--rewind", "0,0"), "the steps are 0, 0: name each once"),
     "library of models": (("train", "--data", "digits", "--model", "tim:resnet50"), "no library of models 'tim': did you mean 'timm'"),
     "branch": ((*TICKET, "--branches", "shufle"), "no branch 'shufle': did you mean 'shuffle'"),
