@@ -106,7 +106,7 @@ def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     _, out = grown
     judged = judge_studies([out], EnsembleSettings(run=""), files=tmp_path)
-    rows, files = publish(judged, tmp_path)
+    rows, files = publish(judged, tmp_path, ["lehr"])
     (row,) = (row for row in rows if row.label == "anti-random")
     assert (row.members, row.n) == (4, 2)
     assert row.mean["bytes"] == pytest.approx((tmp_path / "anti-random-0.lehr").stat().st_size, rel=0.01)
@@ -114,6 +114,9 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     assert "| anti-random | 4 |" in markdown(rows)
     told = json.loads((tmp_path / "ensembles.json").read_text())
     assert [one["label"] for one in told["rows"]] == ["dense parent", "anti-random"]
+    page = (tmp_path / "ensembles.html").read_text()
+    assert page.count("<svg") == 2
+    assert "anti-random" in page
     for name in ("scores", "reliability"):
         assert "<svg" in (tmp_path / files[name].rpartition("/")[2]).read_text()
     monkeypatch.setattr(judged_module, "judge", None)

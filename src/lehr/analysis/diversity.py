@@ -35,6 +35,7 @@ def diversity(logits: Tensor, targets: Tensor) -> Diversity:
     Raises:
         LehrError: there are fewer than two members.
 
+    >>> import torch
     >>> one, two = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.tensor([[9.0, 0.0], [9.0, 0.0]])
     >>> diversity(torch.stack([one, two]), torch.tensor([0, 1])).disagreement
     0.5

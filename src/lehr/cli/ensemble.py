@@ -83,8 +83,11 @@ def grow(
     Example: `lehr ensemble grow --data digits --model lenet5 --children 4 --epochs 5 --out runs/family`
     """
     arguments = dict(locals())
+    from lehr.recipes.ensemble import EnsembleSettings
+    from lehr.runs import validated
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, settings_from
+    from lehr.study.judged import judge_studies, publish
 
     given = options.chosen(arguments, SETTINGS)
     given |= {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
@@ -108,7 +111,11 @@ def grow(
     if weights is not None:
         adopt(weights, study, folder)
     found, folder = done(study, folder, workers, quiet=quiet, as_json=as_json)
-    screen.findings(found, folder, command(), as_json=as_json)
+    if not as_json:
+        screen.findings(found, folder, command(), as_json=False)
+    settings = validated(EnsembleSettings, {"run": ""})
+    judged = judge_studies([folder], settings, show=screen.show_bar(quiet, as_json))
+    _show(*publish(judged, folder, command()), as_json=as_json)
 
 
 @app.command()
@@ -163,7 +170,11 @@ def evaluate(
     judged = judge_studies(
         families, settings, deep=deep, swag=swag, files=where if bench else None, show=screen.show_bar(quiet, as_json)
     )
-    rows, files = publish(judged, where)
+    _show(*publish(judged, where, command()), as_json=as_json)
+
+
+def _show(rows: list[EnsembleRow], files: dict[str, str], *, as_json: bool) -> None:
+    """The tables of ensembles, and where everything is."""
     if as_json:
         screen.print_json({"rows": [row.as_dict() for row in rows], "files": files})
         return

@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from lehr.base.environment import environment
 from lehr.report.plots import COLOURS, DENSE, MARKERS, svg
 
 Column = tuple[str, str, float, int | None]
@@ -49,9 +53,31 @@ def markdown(rows: Sequence[Any]) -> str:
         rows: of `lehr.study.ensembles.EnsembleRow`.
     """
     columns = headings(rows)
-    names = ["ensemble", "members", *(heading for heading, *_ in columns), "seeds"]
+    names = _names(columns)
     lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(words(row, columns)) + " |" for row in rows)]) + "\n"
+
+
+def page(rows: Sequence[Any], scores: str, reliability: str, command: str) -> str:
+    """One self-contained HTML page: the table, both plots, and the machine.
+
+    Args:
+        rows: of `lehr.study.ensembles.EnsembleRow`.
+        scores, reliability: SVG text.
+        command: what was typed.
+    """
+    templates = Environment(
+        loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
+    )
+    columns = headings(rows)
+    return templates.get_template("ensembles.html.jinja").render(
+        names=_names(columns), rows=[words(row, columns) for row in rows], scores=Markup(scores), reliability=Markup(reliability),
+        command=command, environment=environment(),
+    )  # fmt: skip
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    return ["ensemble", "members", *(heading for heading, *_ in columns), "seeds"]
 
 
 def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:

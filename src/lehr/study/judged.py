@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import EnsembleSettings, Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
-from lehr.report.ensembles import markdown, reliability_plot, scores_plot
+from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, Team, ensemble_rows, teams
 from lehr.study.run import read_study_folder
@@ -49,7 +50,9 @@ def judge_studies(
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
         result = read_json(kept) if kept.is_file() else None
-        members = None if result is not None and (files is None or "bytes" in result) else _open(team)
+        told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.label}-{team.seed}.lehr")
+        measured = files is None or len(team.runs) == 1 or (files / told).is_file()
+        members = None if result is not None and measured else _open(team)
         if result is None:
             assert members is not None
             with bar(f"{team.label}, seed {team.seed}", steps, show=show) as line:
@@ -61,8 +64,7 @@ def judge_studies(
             and len(team.runs) > 1
             and any(m is not None for m in members.masks)
         ):
-            told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.label}-{team.seed}")
-            result["bytes"] = pack_members(members, files / f"{told}.lehr")
+            result["bytes"] = pack_members(members, files / told)
             result["speed"] = latency(members)
             result["latency"] = result["speed"]["ratio"]
             write_json(kept, result)
@@ -75,8 +77,8 @@ def _open(team: Team) -> Members:
     return sampled(members, team.samples, seed=team.seed) if team.samples else members
 
 
-def publish(judged: Judged, out: Path) -> tuple[list[EnsembleRow], dict[str, str]]:
-    """Write table, plots and numbers of what was judged; the rows, and the paths by name."""
+def publish(judged: Judged, out: Path, command: Sequence[str]) -> tuple[list[EnsembleRow], dict[str, str]]:
+    """Write table, plots, numbers and a page of what was judged; the rows, and the paths by name."""
     rows = ensemble_rows(judged)
     write_text(out / "ensembles.md", markdown(rows))
     write_json(out / "ensembles.json", {
@@ -84,9 +86,12 @@ def publish(judged: Judged, out: Path) -> tuple[list[EnsembleRow], dict[str, str
         "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
     })  # fmt: skip
     firsts = {team.label: result["reliability"] for team, result in reversed(judged)}
-    write_text(out / "reliability.svg", reliability_plot({row.label: firsts[row.label] for row in rows}))
-    write_text(out / "ensembles.svg", scores_plot(rows))
+    reliability, scores = reliability_plot({row.label: firsts[row.label] for row in rows}), scores_plot(rows)
+    write_text(out / "reliability.svg", reliability)
+    write_text(out / "ensembles.svg", scores)
+    write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command)))
     names = {
+        "page": "ensembles.html",
         "table": "ensembles.md",
         "numbers": "ensembles.json",
         "scores": "ensembles.svg",
