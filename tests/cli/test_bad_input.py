@@ -88,6 +88,11 @@ TABLE = {
     "children": ((*GROW, "--children", "3"), "children is 3 and anti-random makes them by 2: give a multiple of it"),
     "complement": ((*GROW, "--complement"), "draws of temperature-annealing with kept weights certain have no complement"),
     "nothing to grow from": (("ensemble", "grow", "--model", "lenet5"), "give --from, or --data and --model"),
+    "parent's own": (
+        ("ensemble", "grow", "--from", "DENSE", "--batch-size", "32"), "batch_size is given and the run in",
+    ),
+    "seeds of a parent": (("ensemble", "grow", "--from", "DENSE", "--seeds", "2"), "seeds is given and the run in"),
+    "no dense parent": (("ensemble", "grow", "--from", "WEIGHTS"), "is no finished dense run from its initialisation"),
     "no family": (("ensemble", "evaluate", "nowhere"), "there is no study in nowhere"),
     "rewinding step": ((*TICKET, "--branches", "rewind:x"), "the length 'x' is not understood"),
     "steps of stability": (("stability", *TICKET[1:], "--rewind", "0,0"), "the steps are 0, 0: name each once"),

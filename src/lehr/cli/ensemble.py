@@ -61,17 +61,21 @@ def grow(
     limit: options.Limit = None,
     image_size: options.ImageSize = None,
     augment: options.Augment = None,
-    parent_epochs: Annotated[int, typer.Option(help="Of the parent.", rich_help_panel=options.TRAINING)] = 20,
+    parent_epochs: Annotated[
+        int | None, typer.Option(help="Of the parent (20).", rich_help_panel=options.TRAINING)
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Of each child.", rich_help_panel=options.TRAINING)] = 10,
-    parent_lr: Annotated[float, typer.Option(help="Of the parent.", rich_help_panel=options.TRAINING)] = 0.1,
+    parent_lr: Annotated[
+        float | None, typer.Option(help="Of the parent (0.1).", rich_help_panel=options.TRAINING)
+    ] = None,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
     optimizer: options.Optimizer = None,
     batch_size: options.BatchSize = None,
     precision: options.Precision = None,
     seeds: Annotated[
-        int, typer.Option(help="Parents, each with a family: 0, 1, 2, ...", rich_help_panel=options.RUN)
-    ] = 1,
+        int | None, typer.Option(help="Parents, each with a family: 0, 1, 2, ... (1).", rich_help_panel=options.RUN)
+    ] = None,
     threads: options.Threads = 0,
     out: options.StudyOut = None,
     workers: options.Workers = 1,
@@ -95,16 +99,22 @@ def grow(
         given["sparsity"] = 0.5 if sparsity is None else sparsity
     elif sparsity is not None:
         given["sparsity"] = sparsity
+    of_parent = {"epochs": parent_epochs, "lr": parent_lr, "seeds": seeds, "threads": threads or None}
     if weights is None:
         if data is None or model is None:
             raise LehrError("nothing says what to grow from: give --from, or --data and --model")
         given |= {
-            "epochs": parent_epochs,
-            "lr": parent_lr,
-            "threads": threads_of(threads, workers),
-            "seeds": range(seeds),
+            "epochs": 20 if parent_epochs is None else parent_epochs,
+            "lr": 0.1 if parent_lr is None else parent_lr,
         }
+        given |= {"threads": threads_of(threads, workers), "seeds": range(1 if seeds is None else seeds)}
     else:
+        asked = [name for name in OF_PARENT if arguments[name] is not None]
+        asked += [name for name, value in of_parent.items() if value is not None]
+        if asked:
+            raise LehrError(
+                f"{', '.join(asked)} is given and the run in {weights} has its own: leave it out, or leave --from out"
+            )
         given |= settings_from(weights)
     study = family(pairs=pairs, children=children, parts=parts, method=method, **given)
     folder = out or default_folder(study)
@@ -193,6 +203,7 @@ GROUPS = (
     ("members", ("each %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net")),
 )
+OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision")
 SETTINGS = (
     "data", "model", "limit", "image_size", "augment", "complement", "anneal", "tau", "all_weights", "granularity", "target_modules",
     "exclude_modules", "optimizer", "batch_size", "precision",

@@ -142,5 +142,5 @@ def scores_plot(rows: Sequence[Any]) -> str:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     panels[0][0].set_yticks(range(len(names)), names)
-    panels[0][0].invert_yaxis()
+    panels[0][0].set_ylim(len(names) - 0.5, -0.5)  # the first on top
     return svg(figure)
