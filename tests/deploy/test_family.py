@@ -105,6 +105,8 @@ def test_what_cannot_be_a_family_is_one_sentence(tmp_path):
         lehr.save_family([], file, masks=[])
     with pytest.raises(LehrError, match="2 networks have 1 masks: give one for each"):
         lehr.save_family(networks, file, masks=masks[:1])
+    with pytest.raises(LehrError, match="member 1 has other tensors than the first"):
+        lehr.save_family([torch.nn.Linear(4, 3), torch.nn.Linear(5, 3)], file, masks=[None, None])
     lehr.save_family(networks, file, masks=masks)
     with pytest.raises(LehrError, match="does not say how its network is built"):
         lehr.load_family(file)

@@ -349,7 +349,7 @@ class _Library:
     """Stands for torchvision.models or timm, neither of which can be imported beside the CPU build of torch."""
 
     @staticmethod
-    def list_models():
+    def list_models(module=None):
         return ["resnet50", "inception_v3"]
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from math import comb, log2, prod
 
@@ -285,3 +286,16 @@ def test_a_file_that_lies_about_parts_is_refused(outside, message):
     entry = {**coded.entry, "places": {**coded.entry["places"], "outside": outside}}
     with pytest.raises(LehrError, match=message):
         decode(entry, coded.content, known)
+
+
+def test_what_is_left_by_others_is_found_in_memory_of_what_is_kept():
+    size = 30_000_000
+    first = thin([5], size=size, name="first")
+    tensor = replace(thin([3, size - 1], size=size, name="w"), outside=("first",))
+    coded = encode(tensor, None, {"first": first})
+    tracemalloc.start()
+    found, _ = decode(coded.entry, coded.content, {"first": first})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.places.tolist() == [3, size - 1]
+    assert peak < 1e6

@@ -59,7 +59,7 @@ def test_every_family_has_one_parent_and_its_children(grown):
     assert masks[3] == ~masks[2]
     assert masks[0] != masks[2]
     (row,) = (row for row in found.rows if row.label == "anti-random")
-    assert row.n == 8
+    assert row.n == 2, "siblings are no seeds"
 
 
 def test_scores_are_those_of_the_means_by_hand(grown):
@@ -95,12 +95,52 @@ def test_cycles_come_one_after_the_other_and_are_one_ensemble(cycled):
     assert {team.label: result["count"] for team, result in drawn}["SWAG of constant"] == 3
 
 
+def test_other_runs_are_alone_and_of_several_rates_validation_prefers_one(tmp_path):
+    found = run_study(family(**{**SMALL, "child_lr": [0.1, 0.0001]}, children=2), tmp_path / "rates")
+    (team,) = (team for team in teams(found, tmp_path / "rates") if team.label == "anti-random")
+    assert {RunFolder(run).settings().lr for run in team.runs} == {0.1}
+    own = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "tune_epochs": 1, "batch_size": 64, "threads": 1}
+    found = run_study(study_of({**own, "sparsity": [0.5, 0.9], "method": "one-shot"}, "t"), tmp_path / "tuned")
+    assert sorted((team.label, len(team.runs)) for team in teams(found, tmp_path / "tuned")) == [
+        ("dense parent", 1), ("one-shot (50 %)", 1), ("one-shot (90 %)", 1),
+    ]  # fmt: skip
+
+
+def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown, tmp_path):
+    _, out = grown
+    once = judge_studies([out], EnsembleSettings(run=""))
+    assert judge_studies([out, out], EnsembleSettings(run="")) == once
+    run_study(family(**{**SMALL, "child_epochs": 2}, children=2), tmp_path / "other")
+    rows = ensemble_rows(judge_studies([out, tmp_path / "other"], EnsembleSettings(run="")))
+    assert {row.label for row in rows} >= {"out: anti-random", "other: anti-random"}
+
+
+def test_a_study_that_was_moved_costs_what_it_did(grown, tmp_path):
+    found, out = grown
+    (team, *_) = (team for team in teams(found, out) if team.label == "anti-random")
+    cost = judge(open_members(team.runs), EnsembleSettings(run=""))["cost"]
+    shutil.copytree(out, tmp_path / "moved")
+    moved = [str(tmp_path / "moved" / "runs" / RunFolder(run).path.name) for run in team.runs]
+    assert judge(open_members(moved), EnsembleSettings(run=""))["cost"] == cost
+
+
+def test_a_member_without_errors_is_no_trouble(grown):
+    _, out = grown
+    judged = judge_studies([out], EnsembleSettings(run="", examples=1))
+    assert any(result.get("diversity", {"error_correlation": 0})["error_correlation"] is None for _, result in judged)
+    ensemble_rows(judged)
+
+
 def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
     found, out = grown
     (team,) = (team for team in teams(found, out, deep=2) if team.label == "deep ensemble")
     assert [RunFolder(run).settings().seed for run in team.runs] == [0, 1]
     with pytest.raises(LehrError, match="deep is 3 and dense parent has 2 seeds: train more"):
         teams(found, out, deep=3)
+    with pytest.raises(LehrError, match="has no dense cycles at a constant rate"):
+        teams(found, out, swag=3)
+    with pytest.raises(LehrError, match="swag is 0: give a number of networks from 1"):
+        teams(found, out, swag=0)
 
 
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
@@ -109,7 +149,7 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     rows, files = publish(judged, tmp_path, ["lehr"])
     (row,) = (row for row in rows if row.label == "anti-random")
     assert (row.members, row.n) == (4, 2)
-    assert row.mean["bytes"] == pytest.approx((tmp_path / "anti-random-0.lehr").stat().st_size, rel=0.01)
+    assert row.mean["bytes"] == pytest.approx((tmp_path / "out-anti-random-0.lehr").stat().st_size, rel=0.01)
     assert row.mean["latency"] > 0
     assert "| anti-random | 4 |" in markdown(rows)
     told = json.loads((tmp_path / "ensembles.json").read_text())
@@ -159,6 +199,9 @@ def test_children_grow_from_a_run_that_is_there_already(tmp_path):
         ({"children": 3}, "children is 3 and anti-random makes them by 2: give a multiple of it"),
         ({"children": 4, "pairs": "partition", "parts": 3}, "children is 4 and partition makes them by 3"),
         ({"children": 0}, "children is 0"),
+        ({"children": 2, "pairs": "random", "parts": 5}, "parts is 5 and random has none: leave it out"),
+        ({"children": 2, "method": "dense"}, "method is dense and a child is a subnetwork"),
+        ({"children": 2, "score": "taylor"}, "score is taylor and the family anti-random has no use for it"),
         ({"pairs": "anti"}, "no way to choose children 'anti': did you mean 'anti-random'"),
         ({"pairs": "random", "children": 2, "sparsity": 0.5, "complement": True}, "complement is of anti-random pairs"),
     ],

@@ -145,3 +145,16 @@ def test_annealed_branches_run_and_end_in_the_mask_of_their_level(tmp_path):
 def test_what_differs_before_is_a_mapping_of_single_values(after):
     with pytest.raises(LehrError, match="after is .*: map settings of the runs before to one value each"):
         plan(study_of({**SMALL_FILE, "grids": [{"level": 2, "after": after}]}, "t"))
+
+
+@pytest.mark.parametrize(
+    ("branch", "message"),
+    [
+        ("rewind:x", "the length 'x' is not understood"),
+        ("rewind:", "is not understood"),
+        ("rewind:5it", "rewind:5it is where the levels go back to anyway"),
+    ],
+)
+def test_a_branch_to_no_other_step_is_refused(branch, message):
+    with pytest.raises(LehrError, match=message):
+        tickets(**SMALL, rounds=1, branches=[branch])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
@@ -24,9 +25,9 @@ class Diversity:
     kl: float
     error_correlation: float
 
-    def as_dict(self) -> dict[str, float]:
-        """Plain values."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain values; an undefined correlation is None."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def diversity(logits: Tensor, targets: Tensor) -> Diversity:

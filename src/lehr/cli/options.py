@@ -71,7 +71,7 @@ Schedule = Annotated[
     str,
     _option(
         TRAINING,
-        help="constant, one-cycle, multistep, cosine, linear, llr (linear after a warm-up) or allr (adaptive).",
+        help="constant, one-cycle, multistep, cosine, triangular, linear, llr (linear after a warm-up) or allr (adaptive).",
     ),
 ]
 Optimizer = Annotated[

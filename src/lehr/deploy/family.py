@@ -18,7 +18,7 @@ from lehr.deploy.pack import CODES, Saved, Values, opened
 from lehr.masks import Mask
 from lehr.runtime.file import Contents, pack, read
 from lehr.runtime.graph import own
-from lehr.runtime.nets import member_tensors, members_of
+from lehr.runtime.nets import MOST, member_tensors, members_of
 from lehr.runtime.tensors import Stored
 from lehr.runtime.values import width
 
@@ -58,6 +58,13 @@ def save_family(
     (True, 4)
     """
     require(len(networks) > 0, "a family has no members: give at least one network")
+    require(len(networks) <= MOST, f"a family of {len(networks)} is more than a file holds: give at most {MOST}")
+    shapes = [{name: tensor.shape for name, tensor in network.state_dict().items()} for network in networks]
+    unlike_first = next((i for i, one in enumerate(shapes) if one != shapes[0]), None)
+    require(
+        unlike_first is None,
+        f"member {unlike_first} has other tensors than the first: give networks of one architecture",
+    )
     require(len(networks) == len(masks), f"{len(networks)} networks have {len(masks)} masks: give one for each")
     if values not in CODES:
         raise unknown("kind of values", values, CODES)

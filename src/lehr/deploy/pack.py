@@ -141,7 +141,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
 
 def opened(path: str | Path, contents: Contents, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:
     """The same for a file that was read; the path is for what errors say."""
-    if any(name.startswith("0/") for name in contents.tensors):
+    if contents.about.get("members") and any(name.startswith("0/") for name in contents.tensors):
         raise LehrError(f"{path} holds a family: open it with lehr.load_family")
     told = contents.about.get("architecture")
     if model is None:
@@ -177,6 +177,10 @@ def _mask(path: str | Path, contents: Contents) -> Mask:
 
 def _build(path: str | Path, name: str, told: Mapping[str, Any], contents: Contents) -> nn.Module:
     """The network that a file names, once its tensors are known to be of the shapes that the file holds."""
+    if ":" in name and ".py" not in name:
+        raise LehrError(
+            f"{path} names a network of a library or a wrapper, {name[:60]!r}, which is not built: give model="
+        )
     if ".py" in name:
         raise LehrError(f"{path} names a file of code, {name[:60]!r}, which is not run: give model=")
     sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}

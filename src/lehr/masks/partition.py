@@ -53,10 +53,9 @@ def partition(
     )  # fmt: skip
     cuts = {name: like.granules(name) for name in like}
     groups = {cut.group: cut for cut in cuts.values()}
-    if n_of_m is not None and round(1 / (1 - n_of_m)) != parts:
-        raise LehrError(
-            f"{granularity} divides a layer into {1 / (1 - n_of_m):g} parts and not into {parts}: change one"
-        )
+    if n_of_m is not None:
+        n, m = map(int, granularity.split(":"))
+        require(n * parts == m, f"{granularity} divides a layer into {m / n:g} parts and not into {parts}: change one")
     dealt: dict[str, Tensor] = {}
     if scope == "global" and n_of_m is None:
         numbers = torch.cat([_numbers(seed, group, cut.count) for group, cut in groups.items()])

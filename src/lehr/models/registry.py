@@ -117,7 +117,8 @@ def _from_library(library: str, name: str) -> Factory:
         raise LehrError(
             f"{library} cannot be imported ({type(error).__name__}: {error}): install one that goes with this torch"
         ) from error
-    names = module.list_models()
+    # Of torchvision only what classifies: other networks bring pretrained parts with them.
+    names = module.list_models(module=module) if library == "torchvision" else module.list_models()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "its list_models() has the names"

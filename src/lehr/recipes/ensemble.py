@@ -165,11 +165,18 @@ def cost_of(members: Members) -> dict[str, float]:
 
 
 def ancestors(run: str) -> list[str]:
-    """The folder of a run and of those that it comes from."""
+    """The folder of a run and of those that it comes from; in a study that was moved they lie beside it.
+
+    Raises:
+        LehrError: one of them is not there.
+    """
     found, settings = [str(Path(run).absolute())], parent_settings(run)
-    while isinstance(settings, Settings) and settings.parent is not None and Path(settings.parent).is_dir():
-        found.append(str(Path(settings.parent).absolute()))
-        settings = parent_settings(settings.parent)
+    while isinstance(settings, Settings) and settings.parent is not None and not Path(settings.parent).is_file():
+        there = Path(found[-1]).parent / Path(settings.parent).name
+        there = there if there.is_dir() else Path(settings.parent)
+        require(there.is_dir(), f"{found[-1]} comes from {there}, which is not there: move it back")
+        found.append(str(there.absolute()))
+        settings = parent_settings(there)
     return found
 
 

@@ -32,6 +32,7 @@ class Cell:
     replicate: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     terms: str = ""  # what two rows must have alike to be compared
+    member: int | None = None  # of an ensemble: which; None for what is none
 
     @property
     def row(self) -> tuple[str, str, float]:
@@ -235,11 +236,13 @@ def _row(cells: Sequence[Cell]) -> Row:
     accuracy = [100 * scores["accuracy"] for scores in tests]
     nll = [scores["nll"] for scores in tests]
     first = scored[0]
+    if first.member is not None:  # siblings are no seeds: their mean counts once
+        accuracy, nll, bits = (_by_family(scored, values) for values in (accuracy, nll, bits))
     return Row(
         label=first.label,
         sparsity=first.sparsity,
         lr=first.lr,
-        n=len(scored),
+        n=len(accuracy),
         accuracy=statistics.fmean(accuracy),
         accuracy_sd=spread(accuracy),
         nll=statistics.fmean(nll),
@@ -253,6 +256,14 @@ def _row(cells: Sequence[Cell]) -> Row:
         choice=first.choice,
         failed=len(cells) - len(scored),
     )
+
+
+def _by_family(cells: Sequence[Cell], values: Sequence[float]) -> list[float]:
+    """The mean of each family: of the members of one parent."""
+    groups: dict[tuple[int, int], list[float]] = {}
+    for cell, value in zip(cells, values, strict=False):
+        groups.setdefault((cell.seed, cell.replicate), []).append(value)
+    return [statistics.fmean(own) for own in groups.values()]
 
 
 def best_choice(

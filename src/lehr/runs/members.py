@@ -48,6 +48,17 @@ class ChildSettings(TuneSettings):
         return values
 
     @model_validator(mode="after")
+    def _nothing_of_no_use(self) -> ChildSettings:
+        if self.method == "dense":
+            raise LehrError("method is dense and a child is a subnetwork: choose another, or a study of cycles")
+        for name in ("score", "distribution"):
+            if self.family != "magnitude" and getattr(self, name) != type(self).model_fields[name].default:
+                raise LehrError(
+                    f"{name} is {getattr(self, name)} and the family {self.family} has no use for it: leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _complement_of_a_pair(self) -> ChildSettings:
         if self.complement and self.family != "anti-random":
             raise LehrError(f"complement is of anti-random pairs and the family is {self.family}: leave one out")

@@ -52,6 +52,21 @@ class Cells:
         some = np.asarray(shaped.any(axis=others))
         return some.reshape(-1) if bool((shaped.all(axis=others) == some).all()) else None
 
+    def folded(self, places: Places) -> Places | None:
+        """The cells whose weights lie at some places, increasing; None where some cell lies there in part. In memory of the places.
+
+        >>> Cells((2, 3), (0,)).folded(np.array([3, 4, 5])).tolist()
+        [1]
+        """
+        if self.size == 1:
+            return places
+        where = np.unravel_index(places, self.dims)
+        owners = np.zeros(len(places), dtype=np.int64)
+        for axis in self.axes:
+            owners = owners * self.dims[axis] + where[axis]
+        found, counts = np.unique(owners, return_counts=True)
+        return found if bool((counts == self.size).all()) else None
+
     def weights(self, cells: Places) -> Places:
         """The row-major places of the weights in some cells, increasing."""
         if self.size == 1:

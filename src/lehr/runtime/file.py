@@ -13,7 +13,7 @@ from lehr.base.errors import LehrError
 from lehr.runtime import container
 from lehr.runtime.checked import damaged, ensure, field, json_of
 from lehr.runtime.graph import own
-from lehr.runtime.tensors import Coded, Stored, check_size, decode, encode, require_describable
+from lehr.runtime.tensors import FREE, WEIGHTS_PER_BYTE, Coded, Stored, check_size, decode, encode, require_describable
 
 UNPACKED = 64  # bytes of JSON that one byte of the file may become, and 4096 besides
 
@@ -94,6 +94,10 @@ def _contents(file: container.Container) -> Contents:
         tensors[tensor.name] = tensor
         rest = rest[used:]
     ensure(not len(rest), "bytes are left over")
+    if file.about.get("members"):  # who may all be one network, each as large as it
+        length = sum(len(part) for part in file.parts.values())
+        total = sum(tensor.size for tensor in tensors.values())
+        ensure(total <= FREE + WEIGHTS_PER_BYTE * length, f"{length:,} bytes cannot hold members of {total:,} weights")
     graph = field(json_of(_inflated(file.parts["graph"]), "graph"), "value", dict) if "graph" in file.parts else None
     return Contents(file.about, tensors, graph)
 

@@ -17,7 +17,7 @@ from lehr.runtime.graph import graph_of
 from lehr.runtime.net import Net
 from lehr.runtime.tensors import Stored
 
-MOST = 4096  # members of a file
+MOST = 256  # members of a file
 
 
 class Nets:

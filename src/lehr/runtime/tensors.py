@@ -121,7 +121,8 @@ def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes,
         if content is not None:
             return content, choices.bound(cells), {"cells": cells.entry()}
     told: dict[str, Any] = {}
-    taken = _taken(tensor.outside, before, tensor.size)
+    taken = np.zeros(tensor.size, dtype=np.bool_)
+    taken[_taken(tensor.outside, before, tensor.size)] = True
     if cells is not None and not cells.n:
         folded, others = cells.cells(kept), cells.cells(taken)
         if folded is not None and others is not None:
@@ -187,9 +188,9 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
     return Stored(name, dtype, shape, numbers, places, granularity, cells, outside=outside), used + length
 
 
-def _taken(outside: Sequence[str], before: Mapping[str, Stored], size: int) -> NDArray[np.bool_]:
-    """Where other parts of a partition have their weights."""
-    taken = np.zeros(size if outside else 0, dtype=np.bool_)
+def _taken(outside: Sequence[str], before: Mapping[str, Stored], size: int) -> Places:
+    """The places of other parts of a partition, increasing; as many at most as there are weights."""
+    found: list[Places] = []
     left = size
     for name in outside:
         other = before.get(name)
@@ -199,12 +200,24 @@ def _taken(outside: Sequence[str], before: Mapping[str, Stored], size: int) -> N
         ensure(
             left >= 0, "tensors that are said to be parts of one have more weights than it"
         )  # nor are they read again and again
-        taken[other.places] = True
-    return taken if outside else np.zeros(size, dtype=np.bool_)
+        found.append(other.places)
+    taken = np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+    ensure(not (np.diff(taken) == 0).any(), "tensors that are said to be parts of one share a place")
+    return taken
+
+
+def _free(taken: Places, found: Places) -> Places:
+    """The places of the so-many-th free ones, where some are taken; in memory of what is kept, not of the whole.
+
+    >>> _free(np.array([0, 3]), np.array([0, 1, 2])).tolist()
+    [1, 2, 4]
+    """
+    gaps = taken - np.arange(len(taken))  # how many free places come before each taken one
+    return cast("Places", found + np.searchsorted(gaps, found, side="right"))
 
 
 def _decode_places(
-    told: dict[str, Any], content: bytes | memoryview, size: int, kept: int, taken: NDArray[np.bool_]
+    told: dict[str, Any], content: bytes | memoryview, size: int, kept: int, taken: Places
 ) -> tuple[Places, int, Cells | None]:
     """The places of `kept` weights among `size`, the bytes used, and their cells."""
     cells = Cells.of_entry(field(told, "cells", dict), size) if "cells" in told else None
@@ -216,14 +229,13 @@ def _decode_places(
         used = choices.length(cells)
         ensure(used <= len(content), "its choices are larger than the file")
         return choices.decode(content[:used], cells), used, cells
-    if cells is not None:
-        folded = cells.cells(taken)
-        ensure(folded is not None, "its cells are there in part")
+    total, each = (size, 1) if cells is None else (cells.count, cells.size)
+    if cells is not None and len(taken):
+        folded = cells.folded(taken)
+        ensure(folded is not None, "its cells are taken in part")
         assert folded is not None
         taken = folded
-    free = np.flatnonzero(~taken) if "outside" in told else None
-    total, each = (size, 1) if cells is None else (cells.count, cells.size)
-    total = total if free is None else len(free)
+    total -= len(taken)
     count, bits = field(told, "count", int), field(told, "bits", int)
     quotients = field(told, "quotients", int)
     ensure(0 <= count <= total and count * each == kept, f"{str(count)[:20]} cells are not {kept} weights")
@@ -239,8 +251,8 @@ def _decode_places(
         there = np.ones(total, dtype=np.bool_)
         there[found] = False
         found = np.flatnonzero(there)
-    if free is not None:
-        found = free[found]
+    if len(taken):
+        found = _free(taken, found)
     return (found if cells is None else cells.weights(found)), used, cells
 
 

@@ -114,12 +114,13 @@ class Method(ABC):
             f"{self.name} is to be mirrored and its target moves, fades or is within a former mask: leave one out",
         )
         self.mirrored = True
+        self._pace = (~self.initial).density
         return self
 
     @property
     def pace(self) -> float:
         """The density that paths go by: of a mirrored method that of the one it mirrors."""
-        return (~self.initial).density if self.mirrored else self.initial.density
+        return self._pace if self.mirrored else self.initial.density
 
     # -- the path -----------------------------------------------------------------------------
     def progress(self, t: int) -> float:

@@ -12,6 +12,7 @@ from lehr.base.files import write_beside
 from lehr.recipes.parent import DATA, parent_settings
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study.file import study_of
+from lehr.study.kinds import SHARED
 from lehr.study.plan import Study, plan
 from lehr.study.run import begin
 
@@ -40,6 +41,7 @@ def family(
     if pairs not in PAIRS:
         raise unknown("way to choose children", pairs, PAIRS)
     require(children >= 1, f"children is {children}: give at least 1")
+    require(parts == 2 or pairs == "partition", f"parts is {parts} and {pairs} has none: leave it out")
     values: dict[str, Any] = {**settings, "family": pairs, "seed": list(seeds), "child": list(range(children))}
     if pairs == "partition":
         values["parts"] = parts
@@ -61,10 +63,16 @@ def settings_from(run: str | Path) -> dict[str, Any]:
     require(dense, f"{run} is no finished dense run from its initialisation: children grow from one, see lehr train")
     assert isinstance(base, TrainSettings)
     given = base.model_dump(exclude_defaults=True, exclude={"parent", "parent_digest", "seed"})
-    return {name: given[name] for name in given} | {
-        "seeds": [base.seed],
-        **{name: getattr(base, name) for name in DATA[:2]},
-    }
+    plain = {name: value for name, value in given.items() if name in SHARED}
+    own = {f"train_{name}": value for name, value in given.items() if name not in SHARED}
+    return (
+        plain
+        | own
+        | {
+            "seeds": [base.seed],
+            **{name: getattr(base, name) for name in DATA[:2]},
+        }
+    )
 
 
 def adopt(run: str | Path, study: Study, out: Path) -> None:

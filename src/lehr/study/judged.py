@@ -44,32 +44,40 @@ def judge_studies(
     """
     found: list[tuple[Path, Team]] = []
     for folder in folders:
-        found += [(folder, team) for team in teams(read_study_folder(folder), folder, deep=deep, swag=swag)]
+        known = {_runs(team) for _, team in found}
+        own = teams(read_study_folder(folder), folder, deep=deep, swag=swag)
+        found += [(folder, team) for team in own if _runs(team) not in known]  # a study that is given twice counts once
     judged: Judged = []
     steps = len(settings.named()) * len(settings.severities) if settings.asked else 1
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
         result = read_json(kept) if kept.is_file() else None
-        told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.label}-{team.seed}.lehr")
-        measured = files is None or len(team.runs) == 1 or (files / told).is_file()
+        told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.study}-{team.label}-{team.seed}.lehr")
+        masked = (
+            len(team.runs) > 1
+            and not team.samples
+            and all((Path(run) / "mask.safetensors").is_file() for run in team.runs)
+        )
+        measured = (
+            files is None or not masked or (result is not None and "latency" in result and (files / told).is_file())
+        )
         members = None if result is not None and measured else _open(team)
         if result is None:
             assert members is not None
             with bar(f"{team.label}, seed {team.seed}", steps, show=show) as line:
                 result = judge(members, settings, bar=line)
             write_json(kept, result)
-        if (
-            files is not None
-            and members is not None
-            and len(team.runs) > 1
-            and any(m is not None for m in members.masks)
-        ):
+        if files is not None and members is not None and masked:
             result["bytes"] = pack_members(members, files / told)
             result["speed"] = latency(members)
             result["latency"] = result["speed"]["ratio"]
             write_json(kept, result)
         judged.append((team, result))
     return judged
+
+
+def _runs(team: Team) -> tuple[int, tuple[str, ...]]:
+    return team.samples, tuple(Path(run).name for run in team.runs)
 
 
 def _open(team: Team) -> Members:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from lehr.base.errors import unknown
 from lehr.base.registry import Registry
-from lehr.recipes.parent import INHERITED, parent_weights
+from lehr.recipes.parent import INHERITED, parent_settings, parent_weights
 from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
 from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
@@ -134,7 +134,9 @@ def _tune(settings: Settings, path: Path, parent: Path | None) -> None:
 def _member(settings: Settings, path: Path, parent: Path | None) -> None:
     assert parent is not None, "a member has one"
     assert isinstance(settings, TuneSettings), "its own class"
-    tune(started(settings, parent), path, resume=True)
+    base = parent_settings(parent)
+    epochs = {} if base is None or base.parent is not None else {"parent_epochs": base.epochs}
+    tune(started(settings, parent).model_copy(update=epochs), path, resume=True)
 
 
 def started(settings: S, parent: Path) -> S:

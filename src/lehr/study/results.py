@@ -190,4 +190,5 @@ def _cell(run: Run, record: Record, panel: str, out: Path) -> Cell:
         replicate=run.settings.seed,
         settings=settings,
         terms=run.terms,
+        member=run.member if kinds[run.kind].member is not None else None,
     )

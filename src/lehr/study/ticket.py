@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.base.errors import LehrError, require, unknown
+from lehr.base.steps import parse_length
 from lehr.study.file import study_of
 from lehr.study.plan import Study
 
@@ -61,6 +62,10 @@ def tickets(
     for branch in branches:
         if branch not in BRANCHES and not branch.startswith(REWIND):
             raise unknown("branch", branch, (*BRANCHES, f"{REWIND}STEP"))
+        if branch.startswith(REWIND):
+            step = branch.removeprefix(REWIND)
+            parse_length(step, steps_per_epoch=10**6, total=10**9)  # raises where it is no step
+            require(step != rewind, f"{branch} is where the levels go back to anyway: leave it out")
     require(len(set(branches)) == len(branches), f"the branches are {', '.join(branches)}: name each once")
     for branch in branches:
         if mode != "weights" and (branch == "reinit" or branch.startswith(REWIND)):

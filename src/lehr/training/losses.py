@@ -52,6 +52,8 @@ def distillation_loss(
     >>> float(distillation_loss(same, same, torch.tensor([0]), weight=1.0, temperature=3.0))
     0.0
     """
+    if logits.ndim == teacher.ndim + 1:  # of members, who all learn from it
+        teacher = teacher.unsqueeze(-2).expand_as(logits)
     student, master = (F.log_softmax(rows(x) / temperature, -1) for x in (logits, teacher))
     pull = F.kl_div(student, master, reduction="batchmean", log_target=True) * temperature**2
     return (1.0 - weight) * task_loss(logits, targets, smoothing) + weight * pull

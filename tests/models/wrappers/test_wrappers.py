@@ -15,7 +15,7 @@ from lehr.models.wrappers.batch_ensemble import BatchEnsemble, RankOne
 from lehr.models.wrappers.dropout import MonteCarloDropout
 from lehr.models.wrappers.mimo import Mimo
 from lehr.models.wrappers.tree import Tree
-from lehr.training.losses import task_loss
+from lehr.training.losses import distillation_loss, task_loss
 
 SIZES = {"num_classes": 5, "input_shape": (2, 16, 16)}
 NAMES = [
@@ -26,6 +26,24 @@ NAMES = [
     "tree-2:lenet_300_100",
     "mimo-2:lenet5",
 ]
+
+
+OTHERS = """
+from torch import nn
+
+class Staged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer1 = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+        self.layer2 = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        self.fc = nn.Linear(2, 2)
+
+def staged():
+    return Staged()
+
+def attends():
+    return nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 2))
+"""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,9 +149,13 @@ def test_dropout_passes_differ_and_are_repeated():
         ("dropout-1.5:resnet20", "dropout drops 1.5 of the activations"),
         ("tree-2:vit_tiny", "ViT has no stack of layers"),
         ("mimo-2:resnet2", "no model 'resnet2'"),
+        ("batch-ensemble-2:FILE:attends", "MultiheadAttention reads the weights of its layers itself"),
+        ("tree-2:FILE:staged", "Staged has layer2 behind its longest stack, which no branch would have"),
     ],
 )
-def test_a_name_that_means_nothing_is_one_sentence(name, message):
+def test_a_name_that_means_nothing_is_one_sentence(tmp_path, name, message):
+    (tmp_path / "mine.py").write_text(OTHERS)
+    name = name.replace("FILE", f"{tmp_path}/mine.py")
     with pytest.raises(LehrError, match=message):
         create(name, **SIZES)
 
@@ -144,3 +166,16 @@ def test_a_users_own_network_can_be_wrapped(tmp_path):
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(512, 8), torch.nn.Linear(8, num_classes))\n"
     )
     assert create(f"tree-2:{tmp_path}/mine.py:net", **SIZES).eval()(torch.zeros(1, 2, 16, 16)).shape == (1, 5)
+
+
+def test_batch_ensemble_of_a_language_model_keeps_its_places():
+    network = create("batch-ensemble-2:gpt_mini", num_classes=50, input_shape=(16,), vocabulary=50, context=16).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(4, 16, dtype=torch.int64)).shape == (4, 16, 50)
+
+
+def test_members_learn_from_a_teacher():
+    logits, teacher = torch.randn(4, 3, 5), torch.randn(4, 5)
+    found = distillation_loss(logits, teacher, torch.arange(4), 1.0, 2.0)
+    wanted = torch.stack([distillation_loss(logits[:, m], teacher, torch.arange(4), 1.0, 2.0) for m in range(3)]).mean()
+    torch.testing.assert_close(found, wanted)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.base.errors import LehrError
 from lehr.models.wrappers.wrapper import Make, members, together, wrappers
 
 Layer = nn.Linear | nn.Conv2d
@@ -66,7 +67,11 @@ class BatchEnsemble(nn.Module):
         self.network, self.count = network, count
         layers = [(owner, name, child) for owner in network.modules() for name, child in owner.named_children()]
         for owner, name, child in layers:
-            if isinstance(child, Layer):
+            if isinstance(owner, nn.MultiheadAttention | nn.TransformerEncoderLayer):
+                raise LehrError(
+                    f"{type(owner).__name__} reads the weights of its layers itself: choose a network without it"
+                )
+            if isinstance(child, Layer) and type(child) in (nn.Linear, nn.Conv2d):
                 setattr(owner, name, RankOne(child, count))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +79,7 @@ class BatchEnsemble(nn.Module):
             out: Tensor = self.network(x)
             return out
         rows: Tensor = self.network(x.repeat(self.count, *[1] * (x.ndim - 1)))
-        return together(rows.reshape(self.count, len(x), -1).movedim(0, 1))
+        return together(rows.reshape(self.count, len(x), *rows.shape[1:]).movedim(0, 1))
 
 
 def _signs(count: int, width: int) -> Tensor:

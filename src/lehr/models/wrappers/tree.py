@@ -56,11 +56,13 @@ class Tree(nn.Module):
             )
         stack = max(stacks, key=len)
         heads = [(name, module) for name, module in network.named_children() if isinstance(module, nn.Linear)]
-        if not isinstance(stack[-1], nn.Linear):
+        if stack is not network and (heads or not isinstance(stack[-1], nn.Linear)):
             if not heads:
                 raise LehrError(f"{type(network).__name__} has no linear head beside its stack: choose another network")
             name, head = heads[-1]
             setattr(network, name, Branches(head, count, split=True))
+        if stack is not network:
+            _check_tail(network, stack)
         half = len(stack) // 2
         rest = nn.Sequential(*list(stack)[half:])
         del stack[half:]
@@ -71,6 +73,19 @@ class Tree(nn.Module):
         rows: Tensor = self.network(x)
         logits = rows.reshape(self.count, len(x), -1).movedim(0, 1)
         return logits if self.training else together(logits)
+
+
+def _check_tail(network: nn.Module, stack: nn.Sequential) -> None:
+    """Raise where layers follow the stack that would be shared, but for norms and the head."""
+    names = [name for name, child in network.named_children() if child is stack]
+    children = list(network.named_children())
+    tail = children[[name for name, _ in children].index(names[0]) + 1 :]
+    for name, child in tail:
+        norm = "Norm" in type(child).__name__
+        if not norm and not isinstance(child, Branches) and any(True for _ in child.parameters()):
+            raise LehrError(
+                f"{type(network).__name__} has {name} behind its longest stack, which no branch would have: choose another network"
+            )
 
 
 def _anew(module: nn.Module) -> nn.Module:
