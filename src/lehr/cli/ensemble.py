@@ -11,6 +11,7 @@ from rich.table import Table
 from lehr.base.errors import LehrError
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
+from lehr.cli.tune import All, Anneal, MethodName, Tau
 
 if TYPE_CHECKING:
     from lehr.study.ensembles import EnsembleRow
@@ -45,16 +46,10 @@ def grow(
     sparsity: Annotated[
         float | None, typer.Option(help="Of random and magnitude children.", rich_help_panel=FAMILY)
     ] = None,
-    method: Annotated[
-        str, typer.Option(help="How children are tuned.", rich_help_panel=options.PATH)
-    ] = "temperature-annealing",
-    anneal: Annotated[
-        str, typer.Option(help="Length: 0.5 of the run, 500it, 2ep.", rich_help_panel=options.PATH)
-    ] = "0.5",
-    tau: Annotated[float, typer.Option(help="Temperature at the start.", rich_help_panel=options.PATH)] = 0.5,
-    all_weights: Annotated[
-        bool, typer.Option("--all-weights", help="Kept weights are stochastic too.", rich_help_panel=options.PATH)
-    ] = False,
+    method: MethodName = "temperature-annealing",
+    anneal: Anneal = "0.5",
+    tau: Tau = 0.5,
+    all_weights: All = False,
     granularity: options.Granularity = "unstructured",
     target_modules: options.TargetModules = None,
     exclude_modules: options.ExcludeModules = None,
@@ -131,16 +126,10 @@ def grow(
 @app.command()
 def evaluate(
     families: Annotated[list[Path], typer.Argument(help="Folders of studies: of children, of cycles, of dense runs.")],
-    corrupted: Annotated[
-        bool, typer.Option("--corrupted", help="On corrupted images too.", rich_help_panel=options.RUN)
-    ] = False,
-    corruptions: Annotated[
-        str | None, typer.Option(help="Some of them, such as fog,snow.", rich_help_panel=options.RUN)
-    ] = None,
-    severities: Annotated[str, typer.Option(help="From 1 to 5.", rich_help_panel=options.RUN)] = "1,2,3,4,5",
-    examples: Annotated[
-        int | None, typer.Option(help="The first so many of the test set.", rich_help_panel=options.RUN)
-    ] = None,
+    corrupted: options.Corrupted = False,
+    corruptions: options.Corruptions = None,
+    severities: options.Severities = "1,2,3,4,5",
+    examples: options.Examples = None,
     temperature: Annotated[
         bool, typer.Option("--temperature", help="Fit one on the validation set.", rich_help_panel=options.RUN)
     ] = False,
@@ -170,7 +159,7 @@ def evaluate(
     from lehr.runs import validated
     from lehr.study.judged import judge_studies, publish
 
-    values = {name: arguments[name] for name in ("examples", "temperature") if arguments[name] is not None}
+    values = options.chosen(arguments, ("examples", "temperature"))
     values["corrupted"] = corrupted or corruptions is not None
     if corruptions is not None:
         values["corruptions"] = options.words(corruptions)

@@ -12,7 +12,6 @@ from rich.table import Table
 from lehr.cli import options, screen
 
 Run = Annotated[str | None, typer.Argument(help="The folder of a run.")]
-WHAT = "What is judged"
 
 
 def evaluate(
@@ -22,18 +21,16 @@ def evaluate(
     model: options.AnyModel = None,
     image_size: options.ImageSize = None,
     context: options.Context = None,
-    split: Annotated[str, typer.Option(help="test or validation.", rich_help_panel=WHAT)] = "test",
-    examples: Annotated[int | None, typer.Option(help="The first so many only.", rich_help_panel=WHAT)] = None,
-    corrupted: Annotated[
-        bool, typer.Option("--corrupted", help="Also on the 19 corruptions of CIFAR-10-C.", rich_help_panel=WHAT)
-    ] = False,
-    corruptions: Annotated[
-        str | None, typer.Option(help="Some of them, such as fog,snow.", rich_help_panel=WHAT)
-    ] = None,
-    severities: Annotated[str, typer.Option(help="From 1 to 5.", rich_help_panel=WHAT)] = "1,2,3,4,5",
+    split: Annotated[str, typer.Option(help="test or validation.", rich_help_panel=options.JUDGED)] = "test",
+    examples: options.Examples = None,
+    corrupted: options.Corrupted = False,
+    corruptions: options.Corruptions = None,
+    severities: options.Severities = "1,2,3,4,5",
     corrupted_data: Annotated[
         str | None,
-        typer.Option(help="A folder with the published CIFAR-10-C files; else generated.", rich_help_panel=WHAT),
+        typer.Option(
+            help="A folder with the published CIFAR-10-C files; else generated.", rich_help_panel=options.JUDGED
+        ),
     ] = None,
     seed: options.Seed = 0,
     out: Annotated[

@@ -139,6 +139,13 @@ Json = Annotated[bool, _option(RUN, "--json", help="Print the result as JSON, no
 Quiet = Annotated[bool, _option(RUN, "--quiet", help="No progress bar.")]
 
 
+# -- what is judged ---------------------------------------------------------------------------
+JUDGED = "What is judged"
+Examples = Annotated[int | None, _option(JUDGED, help="The first so many only.")]
+Corrupted = Annotated[bool, _option(JUDGED, "--corrupted", help="Also on the 19 corruptions of CIFAR-10-C.")]
+Corruptions = Annotated[str | None, _option(JUDGED, help="Some of them, such as fog,snow.")]
+Severities = Annotated[str, _option(JUDGED, help="From 1 to 5.")]
+
 # -- small studies ----------------------------------------------------------------------------
 LEVELS = "Levels"
 DenseEpochs = Annotated[int, _option(TRAINING, help="Of the dense network.")]

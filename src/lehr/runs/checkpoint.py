@@ -7,6 +7,7 @@ Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (pack
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,15 @@ from lehr.base.tensors import write_tensors
 from lehr.runs.digest import digest_of
 
 FORMAT = "lehr-checkpoint-2"
+
+
+def checkpoint_interval() -> float:
+    """Seconds between checkpoints: ``LEHR_CHECKPOINT_SECONDS``, or 30."""
+    text = os.environ.get("LEHR_CHECKPOINT_SECONDS", "30")
+    try:
+        return float(text)
+    except ValueError:
+        raise LehrError(f"LEHR_CHECKPOINT_SECONDS is {text!r}: give a number of seconds") from None
 
 
 @dataclass(frozen=True)

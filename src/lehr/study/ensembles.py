@@ -44,11 +44,7 @@ def teams(found: Findings, out: Path, *, deep: int | None = None, swag: int | No
     Raises:
         LehrError: a run failed or its weights were not kept, or there is nothing to combine or to draw around.
     """
-    if found.failures:
-        worst = found.failures[0]
-        raise LehrError(
-            f"{len(found.failures)} runs failed, the first, {worst.label}, because: {worst.result['failed']}"
-        )
+    found.check_whole()
     require(deep is None or deep >= 2, f"deep is {deep}: a deep ensemble has at least 2 networks")
     require(swag is None or swag >= 1, f"swag is {swag}: give a number of networks from 1")
     runs = expected(found.study, found.runs, found.cells)

@@ -65,8 +65,7 @@ def earliest(
         start = f"{step}it" if step else "0"
         study = study_of({**values, "grids": dense_copies(start, seeds), "against": ORDER}, f"from step {start} on")
         found = run_study(study, out, workers=workers, show=show)
-        if found.failures:
-            raise LehrError(f"training from step {start} on failed: {found.failures[0].result['failed']}")
+        found.check_whole()
         whole = {run.folder for run in found.runs if run.kind == "train"}
         cells = {(cell.label, cell.seed): cell.path for cell in found.cells}
         cells |= {("whole", cell.seed): cell.path for cell in found.cells if Path(cell.path).name in whole}

@@ -75,6 +75,14 @@ class Findings:
         cells = [cell for cell in self.cells if not (confirming and cell.seed in (seeds or ()))]
         return replace(self, study=self.study.model_copy(update={"against": against}), rows=rows, cells=cells)
 
+    def check_whole(self) -> None:
+        """Raise where a run failed, for what needs all of them."""
+        if self.failures:
+            first, *_ = self.failures
+            raise LehrError(
+                f"{len(self.failures)} runs failed, the first, {first.label}, because: {first.result['failed']}"
+            )
+
     @property
     def failures(self) -> list[Cell]:
         """The runs without scores."""

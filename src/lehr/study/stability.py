@@ -87,11 +87,7 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
     Raises:
         LehrError: a run failed, or its weights were not kept.
     """
-    if found.failures:
-        worst = found.failures[0]
-        raise LehrError(
-            f"{len(found.failures)} runs failed, the first, {worst.label}, because: {worst.result['failed']}"
-        )
+    found.check_whole()
     runs = {run.folder: run for run in found.runs}
     cells: dict[tuple[str, str, float, int], Cell] = {}
     dense: dict[int, Cell] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from lehr.base.errors import Diverged, Interrupted, LehrError
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
+from lehr.runs.checkpoint import checkpoint_interval
 from lehr.smoothing import Smoothing
 from lehr.sparsify import Attachment, Method, attach, learn_mask
 from lehr.sparsify.learned import LearnedMask, MaskLearning
@@ -33,15 +33,6 @@ from lehr.training.probe import Probe
 from lehr.training.progress import SILENT, Bar
 from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.trackers import tracked
-
-
-def checkpoint_interval() -> float:
-    """Seconds between checkpoints: ``LEHR_CHECKPOINT_SECONDS``, or 30."""
-    text = os.environ.get("LEHR_CHECKPOINT_SECONDS", "30")
-    try:
-        return float(text)
-    except ValueError:
-        raise LehrError(f"LEHR_CHECKPOINT_SECONDS is {text!r}: give a number of seconds") from None
 
 
 @dataclass(frozen=True)

@@ -55,14 +55,8 @@ class Tree(nn.Module):
                 f"{type(network).__name__} has no stack of layers (torch.nn.Sequential) to branch in: choose another network"
             )
         stack = max(stacks, key=len)
-        heads = [(name, module) for name, module in network.named_children() if isinstance(module, nn.Linear)]
-        if stack is not network and (heads or not isinstance(stack[-1], nn.Linear)):
-            if not heads:
-                raise LehrError(f"{type(network).__name__} has no linear head beside its stack: choose another network")
-            name, head = heads[-1]
-            setattr(network, name, Branches(head, count, split=True))
         if stack is not network:
-            _check_tail(network, stack)
+            _branch_tail(network, stack, count)
         half = len(stack) // 2
         rest = nn.Sequential(*list(stack)[half:])
         del stack[half:]
@@ -75,14 +69,17 @@ class Tree(nn.Module):
         return logits if self.training else together(logits)
 
 
-def _check_tail(network: nn.Module, stack: nn.Sequential) -> None:
-    """Raise where layers follow the stack that would be shared, but for norms and the head."""
-    names = [name for name, child in network.named_children() if child is stack]
+def _branch_tail(network: nn.Module, stack: nn.Sequential, count: int) -> None:
+    """Give every branch a head of its own: the last linear layer behind the stack, or that the stack ends in."""
     children = list(network.named_children())
-    tail = children[[name for name, _ in children].index(names[0]) + 1 :]
+    tail = children[[child for _, child in children].index(stack) + 1 :]
+    heads = [name for name, child in tail if isinstance(child, nn.Linear)]
+    if not heads and not isinstance(stack[-1], nn.Linear):
+        raise LehrError(f"{type(network).__name__} has no linear head behind its stack: choose another network")
     for name, child in tail:
-        norm = "Norm" in type(child).__name__
-        if not norm and not isinstance(child, Branches) and any(True for _ in child.parameters()):
+        if name in heads[-1:]:
+            setattr(network, name, Branches(child, count, split=True))
+        elif "Norm" not in type(child).__name__ and next(child.parameters(), None) is not None:
             raise LehrError(
                 f"{type(network).__name__} has {name} behind its longest stack, which no branch would have: choose another network"
             )
