@@ -14,7 +14,7 @@ from torch import nn
 import lehr
 from lehr import LehrError
 from lehr.models import create, initialise
-from lehr.models.initialise import matrix
+from lehr.models.initialise import matrix, randomised
 
 
 def reference(m: int, n: int) -> np.ndarray:
@@ -113,3 +113,49 @@ def test_a_wide_network_breaks_the_symmetry_in_training():
 def test_an_unknown_initialisation_is_told():
     with pytest.raises(LehrError, match="there is no initialisation 'zer0': did you mean 'zero'"):
         initialise(nn.Linear(1, 1), "zer0")
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5))
+def test_the_randomised_matrix_has_entries_of_one_size_and_keeps_lengths(m, n, seed):
+    torch.manual_seed(seed)
+    found = randomised(m, n)
+    if m <= n:
+        assert torch.equal(found, matrix(m, n))
+        return
+    p = 1 << (m - 1).bit_length()
+    assert torch.allclose(found.abs(), torch.full((m, n), p**-0.5))
+    if m == p:
+        assert torch.allclose(found.T @ found, torch.eye(n), atol=1e-5)
+
+
+def widening() -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def without_signal(model: nn.Module) -> int:
+    """Outputs of the last convolution that do not vary, to rounding."""
+    with torch.no_grad():
+        out = model[:7](torch.randn(16, 3, 8, 8))
+    return int((out.var((0, 2, 3)) < 1e-9).sum())
+
+
+def test_widening_twice_leaves_channels_without_a_signal_unless_signs_are_drawn():
+    torch.manual_seed(0)
+    assert without_signal(initialise(widening(), "zero")) >= 32
+    assert without_signal(initialise(widening(), "zero-randomised")) == 0
+
+
+def test_draws_differ_by_seed_and_by_layer():
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4), nn.Linear(4, 8))
+        return [p.detach().clone() for p in initialise(model, "zero-randomised").parameters() if p.ndim == 2]
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(map(torch.equal, first, again))
+    assert torch.equal(first[1], matrix(4, 8))
+    assert not torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], other[0])

@@ -30,12 +30,17 @@ def settings(*stages: str, **more) -> tuple[TrainSettings, TuneSettings]:
 
 def test_what_each_stage_means():
     dense, tuned = settings()
-    assert (dense.init, dense.learn_mask, dense.mask_warm_up, dense.mask_ramp) == ("zero", 1.0, "0.25", "0.5")
+    assert (dense.init, dense.learn_mask, dense.mask_warm_up, dense.mask_ramp) == (
+        "zero-randomised",
+        3.0,
+        "0.25",
+        "0.5",
+    )
     assert (tuned.score, tuned.smooth, tuned.method) == ("magnitude", ("labels", "activations"), "one-shot")
     dense, tuned = settings("magnitude")
     assert (dense.init, dense.learn_mask, tuned.score, tuned.smooth) == ("default", 0.0, "magnitude", ())
     dense, tuned = settings("mask")
-    assert (dense.init, dense.learn_mask, tuned.score) == ("default", 1.0, "learned-mask")
+    assert (dense.init, dense.learn_mask, tuned.score) == ("default", 3.0, "learned-mask")
     dense, tuned = settings("zero", "mask", "magnitude", learn_mask=5.0, mask_ramp="0", method="gradual")
     assert (dense.learn_mask, dense.mask_ramp, tuned.method) == (5.0, "0", "gradual")
 

@@ -100,7 +100,7 @@ Precision = Annotated[
 # -- a learned mask, and smoothing ------------------------------------------------------------
 LEARNING, SMOOTH = "Learned mask", "Smoothing"
 LearnMask = Annotated[
-    float | None, _option(LEARNING, help="Learn a mask with the weights: pressure to leave them out, such as 1.")
+    float | None, _option(LEARNING, help="Learn a mask with the weights: pressure to leave them out, such as 3.")
 ]
 MaskPolarise = Annotated[float | None, _option(LEARNING, help="Pressure of the mask toward 0 and 1 (0).")]
 MaskWarmUp = Annotated[str | None, _option(LEARNING, help="For how long the mask rests: 0.25 of the run, 500it, 2ep.")]

@@ -116,6 +116,7 @@ def tables(found: Findings, rows: Sequence[Row]) -> None:
     """A table for each panel, and the ranks of its methods over all sparsities and seeds."""
     from lehr.report.summary import overall_ranks
     from lehr.report.table import panels, terminal_table
+    from lehr.report.unscored import unscored
 
     printer = console()
     ranks = overall_ranks(found.cells, rows)
@@ -125,6 +126,7 @@ def tables(found: Findings, rows: Sequence[Row]) -> None:
         if len({row.sparsity for row in own if row.sparsity}) > 1 and panel in ranks:
             told = "; ".join(f"{label.replace(':', ', ')} {rank:.2f}" for label, rank in ranks[panel].items())
             printer.print(Text.assemble(("mean rank: ", "dim"), told), soft_wrap=True)
+    notes(unscored(found.cells))
 
 
 def result_table(title: str, result: dict[str, Any], out: str) -> Group:

@@ -80,7 +80,7 @@ def table(
     if as_json:
         screen.print_json([row.as_dict() for row in rows])
     elif form is Form.markdown:
-        sys.stdout.write(tables.markdown_table(rows, found.study.against))
+        sys.stdout.write(found.markdown())
     elif form is Form.latex:
         sys.stdout.write(tables.latex_table(rows, found.study.against))
     elif form is Form.csv:

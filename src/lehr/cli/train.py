@@ -23,7 +23,8 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        str, typer.Option(help="How weights begin: default, or zero (ZerO).", rich_help_panel=options.DATA)
+        str,
+        typer.Option(help="How weights begin: default, zero (ZerO) or zero-randomised.", rich_help_panel=options.DATA),
     ] = "default",
     limit: options.Limit = None,
     image_size: options.ImageSize = None,

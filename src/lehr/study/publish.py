@@ -12,7 +12,6 @@ from lehr.base.files import write_beside, write_json, write_text
 from lehr.report.html import write_report
 from lehr.report.plots import accuracy_plot, density_plot
 from lehr.report.summary import Cell, Row, cells_of_row, quality
-from lehr.report.table import markdown_table
 from lehr.study.run import Findings
 
 SEVERAL = 4  # sparsities, from which on a plot over densities says more
@@ -29,7 +28,7 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
         *out.glob("best/*"),
     ):  # of an earlier version of the study
         stale.unlink()
-    write_text(out / "table.md", markdown_table(found.rows, found.study.against))
+    write_text(out / "table.md", found.markdown())
     panels = list(dict.fromkeys(row.panel for row in found.rows))
     for i, panel in enumerate(panels):
         name = "accuracy.svg" if len(panels) == 1 else f"accuracy-{i + 1}.svg"

@@ -12,6 +12,8 @@ from lehr.base.errors import Interrupted, LehrError, require, unknown
 from lehr.base.files import read_json, write_json
 from lehr.report.html import Page
 from lehr.report.summary import Cell, Row, best_choice, is_variant, summarise
+from lehr.report.table import markdown_table
+from lehr.report.unscored import unscored
 from lehr.runs import RunFolder, validated
 from lehr.runs.folder import holds_something
 from lehr.study.check import check
@@ -62,6 +64,11 @@ class Findings:
             self.study.title, self.rows, self.cells, self.study.model_dump(mode="json"), self.environment, command,
             self.study.against, self.study.choose_seeds, len(self.runs), self.failures,
         )  # fmt: skip
+
+    def markdown(self) -> str:
+        """The tables for documents, and what has no row in them."""
+        missing = [f"- {sentence}\n" for sentence in unscored(self.cells)]
+        return markdown_table(self.rows, self.study.against) + ("\n" + "".join(missing) if missing else "")
 
     def seen(self, *, against: str | None = None, confirming: bool = False) -> Findings:
         """The same, compared with another row, or over the seeds that chose nothing."""
