@@ -104,7 +104,8 @@ def randomised(outputs: int, inputs: int) -> Tensor:
     rows, columns = torch.randperm(p)[:outputs], torch.randperm(p)[:inputs]
     signs = 2.0 * torch.randint(2, (inputs,)) - 1
     whole = torch.from_numpy(hadamard(p)).to(torch.float32)
-    return whole[rows][:, columns] * signs / p**0.5
+    result: Tensor = whole[rows][:, columns] * signs / p**0.5
+    return result
 
 
 def _convolution(module: _ConvNd, matrix_of: Callable[[int, int], Tensor]) -> None:
