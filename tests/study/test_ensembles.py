@@ -16,12 +16,13 @@ from lehr.recipes.train import train
 from lehr.report.ensembles import markdown
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study import judged as judged_module
-from lehr.study.ensembles import ensemble_rows, teams
+from lehr.study.ensembles import ensemble_rows
 from lehr.study.family import adopt, family, settings_from
 from lehr.study.file import study_of
 from lehr.study.judged import judge_studies, publish
 from lehr.study.plan import plan
 from lehr.study.run import run_study
+from lehr.study.teams import Extra, teams
 from tests.study.small import bits, stopped_often
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "child_epochs": 1, "batch_size": 64, "threads": 1}
@@ -85,13 +86,13 @@ def test_scores_are_those_of_the_means_by_hand(grown):
 
 def test_cycles_come_one_after_the_other_and_are_one_ensemble(cycled):
     found, out = cycled
-    groups = {team.label: team for team in teams(found, out, swag=3)}
+    groups = {team.label: team for team in teams(found, out, Extra(swag=3))}
     assert {label: len(team.runs) for label, team in groups.items()} == {
         "dense parent, epochs=1": 1, "snapshot": 3, "constant": 2, "pruned": 2, "SWAG of constant": 2,
     }  # fmt: skip
     parents = [RunFolder(run).settings().parent for run in groups["snapshot"].runs]
     assert parents[1:] == list(groups["snapshot"].runs[:2])
-    drawn = judge_studies([out], EnsembleSettings(run=""), swag=3)
+    drawn = judge_studies([out], EnsembleSettings(run=""), Extra(swag=3))
     assert {team.label: result["count"] for team, result in drawn}["SWAG of constant"] == 3
 
 
@@ -133,14 +134,40 @@ def test_a_member_without_errors_is_no_trouble(grown):
 
 def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
     found, out = grown
-    (team,) = (team for team in teams(found, out, deep=2) if team.label == "deep ensemble")
+    (team,) = (team for team in teams(found, out, Extra(deep=2)) if team.label == "deep ensemble")
     assert [RunFolder(run).settings().seed for run in team.runs] == [0, 1]
-    with pytest.raises(LehrError, match="deep is 3 and dense parent has 2 seeds: train more"):
-        teams(found, out, deep=3)
-    with pytest.raises(LehrError, match="has no dense cycles at a constant rate"):
-        teams(found, out, swag=3)
-    with pytest.raises(LehrError, match="swag is 0: give a number of networks from 1"):
-        teams(found, out, swag=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"deep": 3}, "deep is 3 and no dense row has as many seeds: train more"),
+        ({"deep": 1}, "deep is 1: a deep ensemble has at least 2 networks"),
+        ({"swag": 3}, "there are no dense cycles at a constant rate"),
+        ({"swag": 0}, "swag is 0: give a number of networks from 1"),
+        ({"sizes": (2, 4)}, "sizes has 4 and no family has more members: leave it out"),
+        ({"sizes": (0,)}, "sizes has 0: give numbers of members from 1"),
+    ],
+)
+def test_what_no_study_has_is_one_sentence(grown, asked, message):
+    _, out = grown
+    with pytest.raises(LehrError, match=message):
+        judge_studies([out], EnsembleSettings(run=""), Extra(**asked))
+
+
+def test_one_of_several_studies_having_the_runs_is_enough(grown, cycled):
+    judged = judge_studies([grown[1], cycled[1]], EnsembleSettings(run="", examples=50), Extra(deep=2, swag=3))
+    assert [team.study for team, _ in judged if team.way] == [grown[1].name, cycled[1].name]
+
+
+def test_ensembles_of_the_first_members_are_rows_of_their_own(grown):
+    _, out = grown
+    judged = judge_studies([out], EnsembleSettings(run="", examples=50), Extra(sizes=(3, 2)))
+    assert [(row.label, row.members, row.n) for row in ensemble_rows(judged)] == [
+        ("dense parent", 1, 2), ("anti-random", 2, 2), ("anti-random", 3, 2), ("anti-random", 4, 2),
+    ]  # fmt: skip
+    whole, two = (next(t for t, _ in judged if t.label == "anti-random" and len(t.runs) == n) for n in (4, 2))
+    assert two.runs == whole.runs[:2]
 
 
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):

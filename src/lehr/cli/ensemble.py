@@ -140,6 +140,10 @@ def evaluate(
         int | None,
         typer.Option(help="Draw so many networks around cycles at a constant rate too.", rich_help_panel=options.RUN),
     ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Judge the first so many members too, such as 2,4,6.", rich_help_panel=options.RUN),
+    ] = None,
     bench: Annotated[
         bool, typer.Option("--bench", help="Write each family as one file and time it.", rich_help_panel=options.RUN)
     ] = False,
@@ -158,6 +162,7 @@ def evaluate(
     from lehr.recipes.ensemble import EnsembleSettings
     from lehr.runs import validated
     from lehr.study.judged import judge_studies, publish
+    from lehr.study.teams import Extra
 
     values = options.chosen(arguments, ("examples", "temperature"))
     values["corrupted"] = corrupted or corruptions is not None
@@ -165,9 +170,10 @@ def evaluate(
         values["corruptions"] = options.words(corruptions)
     values["severities"] = options.whole_numbers(severities, "severities")
     settings = validated(EnsembleSettings, {"run": "", **values})
+    extra = Extra(deep, swag, () if sizes is None else options.whole_numbers(sizes, "sizes"))
     where = out or families[0]
     judged = judge_studies(
-        families, settings, deep=deep, swag=swag, files=where if bench else None, show=screen.show_bar(quiet, as_json)
+        families, settings, extra, files=where if bench else None, show=screen.show_bar(quiet, as_json)
     )
     _show(*publish(judged, where, command()), as_json=as_json)
 
@@ -189,7 +195,7 @@ def _show(rows: list[EnsembleRow], files: dict[str, str], *, as_json: bool) -> N
 GROUPS = (
     ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier", "scaled NLL", "scaled ECE")),
     ("corrupted images, mean over corruptions and severities", ("corrupted %", "cNLL", "cECE")),
-    ("members", ("each %", "disagree %", "KL", "error corr.")),
+    ("members", ("each %", "apart %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net")),
 )
 OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision")

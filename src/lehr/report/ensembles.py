@@ -18,7 +18,7 @@ COLUMNS: tuple[Column, ...] = (
     ("accuracy %", "accuracy", 100, 2), ("NLL", "nll", 1, 3), ("ECE", "ece", 1, 3), ("Brier", "brier", 1, 3),
     ("corrupted %", "corrupted accuracy", 100, 2), ("cNLL", "corrupted nll", 1, 3), ("cECE", "corrupted ece", 1, 3),
     ("scaled NLL", "scaled nll", 1, 3),
-    ("scaled ECE", "scaled ece", 1, 3), ("each %", "member accuracy", 100, 2), ("disagree %", "disagreement", 100, 1),
+    ("scaled ECE", "scaled ece", 1, 3), ("each %", "member accuracy", 100, 2), ("apart %", "member spread", 100, 2), ("disagree %", "disagreement", 100, 1),
     ("KL", "kl", 1, 3), ("error corr.", "error_correlation", 1, 2), ("epochs", "epochs", 1, 0), ("train TFLOP", "training_flops", 1e-12, None), ("MFLOP kept", "kept_flops", 1e-6, None),
     ("nonzeros", "nonzeros", 1, 0), ("KB", "bytes", 1e-3, 0), ("x one net", "latency", 1, 2),
 )  # fmt: skip
@@ -121,7 +121,8 @@ def scores_plot(rows: Sequence[Any]) -> str:
     """
     from matplotlib.figure import Figure
 
-    names = [row.label for row in rows]
+    labels = [row.label for row in rows]
+    names = [f"{row.label}, {row.members}" if labels.count(row.label) > 1 else row.label for row in rows]
     corrupted = any("corrupted nll" in row.mean for row in rows)
     figure = Figure(figsize=(9.6, (0.9 + 0.32 * len(rows)) * (2 if corrupted else 1)))
     figure.set_layout_engine("constrained")

@@ -13,8 +13,9 @@ from lehr.recipes.ensemble import EnsembleSettings, Members, judge, open_members
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
-from lehr.study.ensembles import EnsembleRow, Team, ensemble_rows, teams
+from lehr.study.ensembles import EnsembleRow, ensemble_rows
 from lehr.study.run import read_study_folder
+from lehr.study.teams import NOTHING, Extra, Team, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
@@ -24,9 +25,8 @@ Judged = list[tuple[Team, dict[str, Any]]]
 def judge_studies(
     folders: Sequence[Path],
     settings: EnsembleSettings,
+    extra: Extra = NOTHING,
     *,
-    deep: int | None = None,
-    swag: int | None = None,
     files: Path | None = None,
     show: bool = False,
 ) -> Judged:
@@ -35,24 +35,28 @@ def judge_studies(
     Args:
         folders: of the studies.
         settings: on what they are judged.
-        deep, swag: as in `lehr.study.ensembles.teams`.
+        extra: what is made beside each study's own families, in one study at least.
         files: where each family of several members is written as one file and timed; None for neither.
         show: a progress bar.
 
     Raises:
-        LehrError: there is no study, or its runs failed.
+        LehrError: there is no study, or its runs failed, or no study has what `extra` asks for.
     """
     found: list[tuple[Path, Team]] = []
     for folder in folders:
         known = {_runs(team) for _, team in found}
-        own = teams(read_study_folder(folder), folder, deep=deep, swag=swag)
+        own = teams(read_study_folder(folder), folder, extra)
         found += [(folder, team) for team in own if _runs(team) not in known]  # a study that is given twice counts once
+    extra.check([team for _, team in found])
     judged: Judged = []
     steps = len(settings.named()) * len(settings.severities) if settings.asked else 1
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
         result = read_json(kept) if kept.is_file() else None
-        told = "".join(c if c.isalnum() or c in "-." else "-" for c in f"{team.study}-{team.label}-{team.seed}.lehr")
+        told = "".join(
+            c if c.isalnum() or c in "-." else "-"
+            for c in f"{team.study}-{team.label}-{team.way + '-' if team.way else ''}{team.seed}.lehr"
+        )
         masked = (
             len(team.runs) > 1
             and not team.samples

@@ -1,0 +1,169 @@
+"""Which runs of a study form an ensemble."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lehr.base.errors import LehrError, require
+from lehr.study.kinds import kinds
+from lehr.study.plan import Run
+from lehr.study.run import Findings, expected
+
+Choice = tuple[float, tuple[tuple[str, Any], ...]]
+
+
+@dataclass(frozen=True)
+class Team:
+    """The runs of one ensemble: its row, the seed of the family, and the folders of the members in order."""
+
+    label: str
+    seed: int
+    runs: tuple[str, ...]
+    samples: int = 0  # networks that are drawn around the runs instead of them
+    study: str = ""
+    way: str = ""  # of `Extra`: what it was made for
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Ensembles that are made beside those of a study's own families.
+
+    Args:
+        deep: of how many dense runs, next to each other by seed, a deep ensemble is made; None for none.
+        swag: how many networks are drawn around the dense cycles of a row at a constant rate; None for none.
+        sizes: ensembles of the first so many members of every larger family.
+
+    Raises:
+        LehrError: a number is too small.
+    """
+
+    deep: int | None = None
+    swag: int | None = None
+    sizes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(self.deep is None or self.deep >= 2, f"deep is {self.deep}: a deep ensemble has at least 2 networks")
+        require(self.swag is None or self.swag >= 1, f"swag is {self.swag}: give a number of networks from 1")
+        for size in self.sizes:
+            require(size >= 1, f"sizes has {size}: give numbers of members from 1")
+
+    def check(self, made: Collection[Team]) -> None:
+        """Raise for what no study had the runs for."""
+        ways = {team.way for team in made}
+        if self.deep is not None and "deep" not in ways:
+            raise LehrError(f"deep is {self.deep} and no dense row has as many seeds: train more, or leave it out")
+        if self.swag is not None and "swag" not in ways:
+            raise LehrError(f"swag is {self.swag} and there are no dense cycles at a constant rate: leave it out")
+        for size in self.sizes:
+            require(str(size) in ways, f"sizes has {size} and no family has more members: leave it out")
+
+
+NOTHING = Extra()
+
+
+def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
+    """The ensembles of a study, by row and seed.
+
+    Children and cycles of one family are an ensemble, at the choice (of rates and the like) that validation prefers over all of its members; every
+    other run is one by itself. Dense runs are also combined across seeds.
+
+    Args:
+        found: of the study.
+        out: its folder.
+        extra: what else is made where the study has the runs for it.
+
+    Raises:
+        LehrError: a run failed or its weights were not kept.
+    """
+    found.check_whole()
+    runs = expected(found.study, found.runs, found.cells)
+    families, alone = _grouped(runs)
+    made = [Team(label, run.settings.seed, (_path(run, out),), study=out.name) for label, run in alone]
+    preferred = _preferred(families, found)
+    for (label, seed, own_seed), choices in families.items():
+        ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
+        paths = tuple(_path(run, out) for run in ordered)
+        where = seed if own_seed == seed else own_seed
+        sizes = sorted(size for size in extra.sizes if size < len(paths))
+        made += [Team(label, where, paths[:size], study=out.name, way=str(size)) for size in sizes]
+        made.append(Team(label, where, paths, study=out.name))
+        if extra.swag is not None and len(ordered) > 1 and _constant(ordered):
+            made.append(Team(f"SWAG of {label}", where, paths, extra.swag, out.name, "swag"))
+    return made + (_deep(alone, extra.deep, out) if extra.deep is not None else [])
+
+
+Families = dict[tuple[str, int, int], dict[Choice, list[Run]]]
+
+
+def _grouped(runs: Sequence[Run]) -> tuple[Families, list[tuple[str, Run]]]:
+    """The runs of every family (by label, parent's seed and own) at each choice; and those that are alone, with their labels."""
+    panels: dict[str | None, str] = {}
+    for run in runs:
+        panels.setdefault(run.parent, run.panel)
+    sparsities: dict[str, set[float]] = {}
+    for run in runs:
+        sparsities.setdefault(run.label, set()).add(run.sparsity)
+    families: Families = {}
+    alone: list[tuple[str, Run]] = []
+    for run in runs:
+        member = kinds[run.kind].member is not None
+        told = run.kind != "cycle" and (not member or len(sparsities[run.label]) > 1)
+        label = _label(run, panels.get(run.name, run.panel), run.sparsity if told else 0.0)
+        if member:
+            own = families.setdefault((label, run.seed, run.settings.seed), {})
+            own.setdefault((run.settings.lr, run.choice), []).append(run)
+        elif run.settings.epochs or run.kind != "train":  # a dense run of no epochs is what cycles begin with
+            alone.append((label, run))
+    return families, alone
+
+
+def _constant(runs: Sequence[Run]) -> bool:
+    """Whether these are dense cycles at a constant rate."""
+    return all(run.kind == "cycle" and run.settings.schedule == "constant" and not run.sparsity for run in runs)
+
+
+def _deep(alone: Sequence[tuple[str, Run]], count: int, out: Path) -> list[Team]:
+    """Deep ensembles of so many dense runs each, where there are as many."""
+    dense: dict[str, list[Run]] = {}
+    for label, run in alone:
+        if run.kind == "train":
+            dense.setdefault(label, []).append(run)
+    made = []
+    for label, own in dense.items():
+        ordered = sorted(own, key=lambda run: run.seed)
+        name = f"deep ensemble of {label}" if len(dense) > 1 else "deep ensemble"
+        for i in range(0, len(ordered) - count + 1, count):
+            paths = tuple(_path(run, out) for run in ordered[i : i + count])
+            made.append(Team(name, ordered[i].seed, paths, study=out.name, way="deep"))
+    return made
+
+
+def _preferred(families: Families, found: Findings) -> dict[str, Choice]:
+    """By label the choice with the best mean validation accuracy over all members and seeds that choose."""
+    seeds = found.study.choose_seeds
+    scores = {Path(cell.path).name: cell.result["validation"]["accuracy"] for cell in found.cells}
+    by_label: dict[str, dict[Choice, list[float]]] = {}
+    for (label, seed, _), choices in families.items():
+        for choice, runs in choices.items():
+            own = by_label.setdefault(label, {}).setdefault(choice, [])
+            if seeds is None or seed in seeds or len(choices) == 1:
+                own += [scores.get(run.folder, 0.0) for run in runs]
+    return {
+        label: max(own, key=lambda c: statistics.fmean(own[c]) if own[c] else -1.0) for label, own in by_label.items()
+    }
+
+
+def _label(run: Run, panel: str, sparsity: float) -> str:
+    name = ", ".join(part for part in (panel, run.label) if part).replace(":", ", ")
+    return f"{name} ({100 * sparsity:.3g} %)" if sparsity else name
+
+
+def _path(run: Run, out: Path) -> str:
+    path = run.path(out)
+    if not (path / "model.safetensors").is_file():
+        raise LehrError(f"the weights of {path} were not kept: set keep_weights, and run the study again")
+    return str(path)
