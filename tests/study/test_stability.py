@@ -89,6 +89,14 @@ def test_a_branch_that_is_missing_is_told(found, out):
         stability(lacking, out, points=3)
 
 
+def test_levels_and_dense_copies_that_a_study_does_not_have_are_no_rows(found, rows, out):
+    fewer = [cell for cell in found.cells if "dense, " not in cell.label and round(cell.sparsity, 3) != 0.5]
+    some = stability(replace(found, cells=fewer), out, points=3)
+    assert some == [row for row in rows if row.density == 0.25]
+    with pytest.raises(LehrError, match="has no copies of a ticket: train order, shuffle, shuffle-order"):
+        stability(replace(found, cells=[cell for cell in found.cells if cell.label == "ticket"]), out)
+
+
 def test_steps_are_named_once():
     with pytest.raises(LehrError, match="the steps are 0, 0: name each once"):
         stability_study(**SMALL, rewind=["0", "0"], rounds=1)

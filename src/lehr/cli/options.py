@@ -25,6 +25,8 @@ DATA_HELP = (
 MODEL_HELP = "A built-in network, or path/to/file.py:factory."
 Data = Annotated[str, _option(DATA, help=DATA_HELP)]
 Model = Annotated[str, _option(DATA, help=MODEL_HELP)]
+SomeData = Annotated[str | None, _option(DATA, "--data", help=DATA_HELP)]
+SomeModel = Annotated[str | None, _option(DATA, "--model", help=MODEL_HELP)]
 AnyData = Annotated[str | None, _option(DATA, "--data", help=f"{DATA_HELP} Default: the parent's.")]
 AnyModel = Annotated[str | None, _option(DATA, "--model", help=f"{MODEL_HELP} Default: the parent's.")]
 From = Annotated[

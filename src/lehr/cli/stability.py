@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from lehr.base.errors import require
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
 from lehr.cli.ticket import SETTINGS
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 
 
 def stability(
-    data: options.Data,
-    model: options.Model,
+    folder: Annotated[
+        Path | None, typer.Argument(help="A study that has copies of tickets (default: one is run).")
+    ] = None,
+    data: options.SomeData = None,
+    model: options.SomeModel = None,
     rounds: options.Rounds = 5,
     rate: options.PruneRate = 0.2,
     rewind: Annotated[
@@ -59,23 +64,29 @@ def stability(
     from lehr.base.files import write_json, write_text
     from lehr.report.between import stability_plot
     from lehr.study.publish import publish
+    from lehr.study.run import read_study_folder
     from lehr.study.stability import stability as measure
     from lehr.study.stability import stability_study
 
-    steps = options.words(rewind)
-    study = stability_study(
-        rounds=rounds,
-        rate=rate,
-        rewind=steps,
-        seeds=seeds,
-        threads=threads_of(threads, workers),
-        **options.chosen(arguments, SETTINGS),
-    )
-    found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
-    publish(found, folder, command())
+    given = options.chosen(arguments, SETTINGS)
+    if folder is not None:
+        found = read_study_folder(folder)
+        clash = next((name for name in ("data", "model", "out") if arguments[name] is not None), None)
+        require(clash is None, f"{clash} is given and the study in {folder} has its own: leave it out")
+    else:
+        require(
+            data is not None and model is not None,
+            "there is nothing to train: give --data and --model, or the folder of a study",
+        )
+        study = stability_study(
+            rounds=rounds, rate=rate, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers), **given
+        )  # fmt: skip
+        found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
+        publish(found, folder, command())
     rows = measure(found, folder, points=points, bn_batches=bn_batches)
     told = [row.as_dict() for row in rows]
     write_json(folder / "stability.json", told)
+    steps = list(dict.fromkeys(row.start for row in rows))
     smallest = min(row.density for row in rows)
     plots = {f"stability-{step}.svg": stability_plot([row for row in told if row["start"] == step]) for step in steps}
     if len(steps) > 1:
@@ -88,9 +99,9 @@ def stability(
         return
     printer = screen.console()
     for step in steps:
-        title = f"{study.title}, rewound to {step}, {seeds} seed(s)"
+        title = f"{found.study.title}, rewound to {step}, {len(rows[0].accuracy)} seed(s)"
         printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
-    for name in (*plots, "report.html"):
+    for name in plots:
         printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
 
 

@@ -74,18 +74,18 @@ def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **set
 
 
 def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: int = BN_BATCHES) -> list[Stability]:
-    """Both stabilities of 1903.01611 (section 4) and the instability of 1912.05671 at every level of a `stability_study`.
+    """Both stabilities of 1903.01611 (section 4) and the instability of 1912.05671 at every level of which a study has copies.
 
     The random masks have as many weights in every layer as the tickets.
 
     Args:
-        found: of the study.
+        found: of a `stability_study`, or of one with those branches of some levels, `shuffle-order` and `order` in the same order of the data.
         out: its folder.
         points: places on the line between two copies, its ends among them.
         bn_batches: for batch-norm's statistics at each place; 0 mixes those of the ends.
 
     Raises:
-        LehrError: a run failed, or its weights were not kept.
+        LehrError: a run failed, or its weights were not kept, or the study has no copies, or not all of those of a level.
     """
     found.check_whole()
     runs = {run.folder: run for run in found.runs}
@@ -118,13 +118,15 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
 
     rows = []
     for start in dict.fromkeys(start for start, *_ in cells):
-        first = seeds_of(start, AGAIN, 0.0) or (dense if start == "0" else {})
-        rows.append(one(start, "dense", 0.0, first, seeds_of(start, ORDER, 0.0)))
-        for sparsity in sorted({own for at, label, own, _ in cells if (at, label) == (start, NAME)}):
+        if copies := seeds_of(start, ORDER, 0.0):
+            first = seeds_of(start, AGAIN, 0.0) or (dense if start == "0" else {})
+            rows.append(one(start, "dense", 0.0, first, copies))
+        for sparsity in sorted({own for at, label, own, _ in cells if at == start and label in BRANCHES}):
             rows += [
                 one(start, mask, sparsity, seeds_of(start, a, sparsity), seeds_of(start, b, sparsity))
                 for mask, a, b in PAIRS
             ]
+    require(len(rows) > 0, f"the study in {out} has no copies of a ticket: train {', '.join(BRANCHES)}")
     return rows
 
 
