@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from lehr.report.diagnosis import diagnose_rows
-from lehr.report.summary import Row
+from lehr.report.rows import Row
 
 ONE = Row("one-shot", 0.98, 0.1, 3, 70.0, 0.3, 0.9, 0.0, 70.0, 10, 1.0)
 WARM = replace(ONE, label="temperature-annealing", accuracy=74.0)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lehr.report.cells import Cell
 from lehr.report.html import Page, write_report
-from lehr.report.summary import Cell, summarise
+from lehr.report.summary import summarise
 from lehr.report.table import cells as texts
 from lehr.report.table import headings
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from lehr.report import table
+from lehr.report.cells import Cell
 from lehr.report.plots import accuracy_plot, density_plot, learning_curves
-from lehr.report.summary import Cell, overall_ranks, summarise
+from lehr.report.ranks import overall_ranks
+from lehr.report.summary import summarise
 
 
 def cell(label: str, lr: float, seed: int, accuracy: float, sparsity: float = 0.9, **result) -> Cell:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lehr.report import table
 from lehr.report.plots import accuracy_plot
-from lehr.report.summary import Row
+from lehr.report.rows import Row
 
 ROW = Row("one-shot", 0.9, 0.1, 3, 88.0, 0.5, 0.4, 0.01, 88.0, 1234, 1.0)
 

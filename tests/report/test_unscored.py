@@ -1,6 +1,6 @@
 """What a table has no row for is told, with the reason."""
 
-from lehr.report.summary import Cell
+from lehr.report.cells import Cell
 from lehr.report.unscored import unscored
 
 EMPTY, DIVERGED = {"failed": "a layer is empty"}, {"failed": "the loss became nan"}

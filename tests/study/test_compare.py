@@ -3,7 +3,7 @@
 import pytest
 
 from lehr import LehrError
-from lehr.report.summary import Row
+from lehr.report.rows import Row
 from lehr.study.compare import comparison, default_folder
 from lehr.study.plan import plan
 from lehr.study.publish import best_cell

@@ -17,7 +17,7 @@ from rich.text import Text
 from lehr.base.errors import LehrError
 
 if TYPE_CHECKING:
-    from lehr.report.summary import Row
+    from lehr.report.rows import Row
     from lehr.study.run import Findings
 
 
@@ -114,7 +114,7 @@ def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: boo
 
 def tables(found: Findings, rows: Sequence[Row]) -> None:
     """A table for each panel, and the ranks of its methods over all sparsities and seeds."""
-    from lehr.report.summary import overall_ranks
+    from lehr.report.ranks import overall_ranks
     from lehr.report.table import panels, terminal_table
     from lehr.report.unscored import unscored
 

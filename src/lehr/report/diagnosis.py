@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lehr.report.summary import Row
+from lehr.report.rows import Row
 
 SPREAD = {"accuracy": 1.0, "bits": 0.05}  # points of accuracy, bits per character: a spread worth a word
 NOISY = ("random-annealing", "temperature-annealing", "stochastic-threshold")

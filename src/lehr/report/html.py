@@ -13,9 +13,11 @@ from markupsafe import Markup
 
 from lehr.base.files import write_text
 from lehr.report import plots, table
+from lehr.report.cells import Cell
 from lehr.report.diagnosis import diagnose_rows
 from lehr.report.heat import annealing_map
-from lehr.report.summary import Cell, Row, overall_ranks
+from lehr.report.ranks import overall_ranks
+from lehr.report.rows import Row
 
 COSTS = {"bytes": "bytes on disk", "milliseconds": "time of one inference"}
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from lehr.report.summary import Cell, Row, cells_of_row
+from lehr.report.cells import Cell
+from lehr.report.rows import Row, cells_of_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

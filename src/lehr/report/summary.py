@@ -5,107 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from lehr.analysis.paired import Difference, mean_ranks, paired_difference
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a study that has ended: its place in the tables, its result (scores, or why it failed), its epochs.
-
-    `choice` tells the values of settings, other than the learning rate, that validation chooses among; `replicate` is the
-    seed of the run itself, where several start from the parent of one `seed`.
-    """
-
-    label: str
-    sparsity: float
-    lr: float
-    seed: int
-    path: str
-    result: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    seconds: float
-    panel: str = ""
-    choice: str = ""
-    replicate: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
-    terms: str = ""  # what two rows must have alike to be compared
-    member: int | None = None  # of an ensemble: which; None for what is none
-
-    @property
-    def row(self) -> tuple[str, str, float]:
-        """The row that it belongs to: panel, label, sparsity."""
-        return (self.panel, self.label, self.sparsity)
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has no scores."""
-        return "failed" in self.result
-
-    @property
-    def score(self) -> float:
-        """What it is judged by on the test set: accuracy in %, or for language bits per character."""
-        scores = self.result["test"]
-        return float(scores["bits_per_character"] if "bits_per_character" in scores else 100 * scores["accuracy"])
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method at a sparsity: test accuracy (%) and NLL (nats), mean and sample standard deviation over n seeds.
-
-    For language `bits` is bits per character, which is then what counts; NaN otherwise.
-    """
-
-    label: str
-    sparsity: float
-    lr: float
-    n: int
-    accuracy: float
-    accuracy_sd: float
-    nll: float
-    nll_sd: float
-    validation_accuracy: float
-    nonzeros: int
-    seconds: float
-    bits: float = math.nan
-    bits_sd: float = math.nan
-    panel: str = ""
-    choice: str = ""
-    failed: int = 0  # runs of this row that have no scores
-    difference: float = math.nan  # from the row of reference, pair by pair, in the unit of what is judged
-    low: float = math.nan
-    high: float = math.nan
-    rank: float = math.nan  # mean over seeds, among the rows of this panel and sparsity
-
-    @property
-    def row(self) -> tuple[str, str, float]:
-        """What tells it from other rows: panel, label, sparsity."""
-        return (self.panel, self.label, self.sparsity)
-
-    @property
-    def language(self) -> bool:
-        """Whether this is a language model, judged by bits and not by accuracy."""
-        return not math.isnan(self.bits)
-
-    @property
-    def quality(self) -> float:
-        """What rows are ranked by: higher is better."""
-        return -self.bits if self.language else self.accuracy
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; an undefined spread is None."""
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
-
-
-def spread(values: Sequence[float]) -> float:
-    """The sample standard deviation; NaN for fewer than two values.
-
-    >>> round(spread([1.0, 2.0, 3.0]), 3)
-    1.0
-    """
-    return statistics.stdev(values) if len(values) > 1 else math.nan
+from lehr.analysis.paired import Difference, paired_difference
+from lehr.report.cells import Cell, best_choice, by_seed
+from lehr.report.ranks import place_ranks
+from lehr.report.rows import Row, spread
 
 
 def summarise(
@@ -138,7 +43,7 @@ def summarise(
             counted = [c for c in choices[found] if not (confirming and c.seed in (choose_seeds or ()))]
             if any(not cell.failed for cell in counted):
                 chosen[place] = counted
-    ranks = _ranks(chosen)
+    ranks = place_ranks(chosen)
     rows = []
     for place, counted in chosen.items():
         reference = _reference(chosen, place, against)
@@ -177,55 +82,9 @@ def difference(first: Sequence[Cell], second: Sequence[Cell]) -> Difference | No
 
     Children of one parent are not independent: their mean counts once.
     """
-    one, other = _by_seed(first), _by_seed(second)
+    one, other = by_seed(first), by_seed(second)
     common = sorted(one.keys() & other.keys())
     return paired_difference([one[s] for s in common], [other[s] for s in common]) if common else None
-
-
-def overall_ranks(cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """For each panel the mean rank of every label over the sparsities and seeds that have all of them."""
-    result = {}
-    for panel in dict.fromkeys(row.panel for row in rows):
-        blocks: dict[tuple[float, int], dict[str, float]] = {}
-        for row in rows:
-            if row.panel == panel and row.sparsity:
-                for seed, value in _by_seed(cells_of_row(cells, row)).items():
-                    blocks.setdefault((row.sparsity, seed), {})[row.label] = -value if row.language else value
-        whole = max((len(block) for block in blocks.values()), default=0)
-        ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
-        if len(ranks) > 1:
-            result[panel] = dict(sorted(ranks.items(), key=lambda pair: pair[1]))
-    return result
-
-
-def cells_of_row(cells: Sequence[Cell], row: Row) -> list[Cell]:
-    """The runs that a row is the mean of."""
-    return [c for c in cells if c.row == row.row and (c.lr, c.choice) == (row.lr, row.choice) and not c.failed]
-
-
-def _by_seed(cells: Sequence[Cell]) -> dict[int, float]:
-    """The mean score of the runs of each parent's seed."""
-    scores: dict[int, list[float]] = {}
-    for cell in cells:
-        if not cell.failed:
-            scores.setdefault(cell.seed, []).append(cell.score)
-    return {seed: statistics.fmean(values) for seed, values in scores.items()}
-
-
-def _ranks(chosen: Mapping[tuple[str, str, float], Sequence[Cell]]) -> dict[tuple[str, str, float], float]:
-    """The mean rank of every row among those of its panel and sparsity."""
-    result: dict[tuple[str, str, float], float] = {}
-    for panel, sparsity in dict.fromkeys((panel, sparsity) for panel, _, sparsity in chosen if sparsity):
-        blocks: dict[int, dict[str, float]] = {}
-        for place, cells in chosen.items():
-            if (place[0], place[2]) == (panel, sparsity):
-                sign = -1 if any("bits_per_character" in c.result.get("test", {}) for c in cells) else 1
-                for seed, value in _by_seed(cells).items():
-                    blocks.setdefault(seed, {})[place[1]] = sign * value
-        whole = max((len(block) for block in blocks.values()), default=0)
-        ranks = mean_ranks([block for block in blocks.values() if len(block) == whole])
-        result |= {(panel, label, sparsity): rank for label, rank in ranks.items() if len(ranks) > 1}
-    return result
 
 
 def _row(cells: Sequence[Cell]) -> Row:
@@ -264,43 +123,6 @@ def _by_family(cells: Sequence[Cell], values: Sequence[float]) -> list[float]:
     for cell, value in zip(cells, values, strict=False):
         groups.setdefault((cell.seed, cell.replicate), []).append(value)
     return [statistics.fmean(own) for own in groups.values()]
-
-
-def best_choice(
-    choices: Mapping[tuple[float, str], Sequence[Cell]], seeds: Collection[int] | None = None
-) -> tuple[float, str] | None:
-    """The learning rate and the rest of the choice that validation prefers; None where every run failed.
-
-    >>> good = {"validation": {"accuracy": 0.9}}
-    >>> cells = {(lr, ""): [Cell("a", 0.9, lr, 0, "", r, [], 1.0)] for lr, r in [(0.1, {"failed": "inf"}), (0.05, good)]}
-    >>> best_choice(cells)
-    (0.05, '')
-    """
-    if len(choices) == 1:
-        return next(iter(choices)) if any(not cell.failed for cells in choices.values() for cell in cells) else None
-    choosing = {key: [c for c in cells if seeds is None or c.seed in seeds] for key, cells in choices.items()}
-    scored = {key: [c for c in cells if not c.failed] for key, cells in choosing.items()}
-    whole = {key: cells for key, cells in scored.items() if cells and len(cells) == len(choosing[key])}
-    running = whole or {key: cells for key, cells in scored.items() if cells}
-    if not running:
-        return None
-    common = set.intersection(*({cell.seed for cell in cells} for cells in running.values()))
-
-    def mean(key: tuple[float, str]) -> float:
-        values = [quality(cell.result) for cell in running[key] if cell.seed in common]
-        return statistics.fmean(values) if values else -math.inf
-
-    return max(sorted(running), key=mean)
-
-
-def quality(result: dict[str, Any]) -> float:
-    """What runs are chosen by, on validation: accuracy, or for language the negative NLL; higher is better.
-
-    >>> quality({"task": "language-modelling", "validation": {"accuracy": 0.5, "nll": 1.5}})
-    -1.5
-    """
-    scores = result["validation"]
-    return float(-scores["nll"] if result.get("task") == "language-modelling" else scores["accuracy"])
 
 
 def _mean(cells: Sequence[Cell], split: str, score: str) -> float:

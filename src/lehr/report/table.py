@@ -11,7 +11,7 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from lehr.report.summary import Row
+from lehr.report.rows import Row
 
 
 def headings(rows: Sequence[Row], against: str = "one-shot") -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from lehr.report.summary import Cell
+from lehr.report.cells import Cell
 
 
 def unscored(cells: Sequence[Cell]) -> list[str]:

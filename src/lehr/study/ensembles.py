@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lehr.report.summary import spread
+from lehr.report.rows import spread
 from lehr.study.teams import Team
 
 

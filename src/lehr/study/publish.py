@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 
 from lehr.base.files import write_beside, write_json, write_text
+from lehr.report.cells import Cell, quality
 from lehr.report.html import write_report
 from lehr.report.plots import accuracy_plot, density_plot
-from lehr.report.summary import Cell, Row, cells_of_row, quality
+from lehr.report.rows import Row, cells_of_row
 from lehr.study.run import Findings
 
 SEVERAL = 4  # sparsities, from which on a plot over densities says more

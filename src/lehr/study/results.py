@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from lehr.base.environment import environment
 from lehr.base.errors import LehrError
 from lehr.base.files import read_json, write_beside
-from lehr.report.summary import Cell
+from lehr.report.cells import Cell
 from lehr.runs import RunFolder
 from lehr.runs.folder import is_result
 from lehr.study.execute import state_of

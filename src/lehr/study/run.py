@@ -10,8 +10,10 @@ from pathlib import Path
 
 from lehr.base.errors import Interrupted, LehrError, require, unknown
 from lehr.base.files import read_json, write_json
+from lehr.report.cells import Cell, best_choice
 from lehr.report.html import Page
-from lehr.report.summary import Cell, Row, best_choice, is_variant, summarise
+from lehr.report.rows import Row
+from lehr.report.summary import is_variant, summarise
 from lehr.report.table import markdown_table
 from lehr.report.unscored import unscored
 from lehr.runs import RunFolder, validated

@@ -10,7 +10,7 @@ from typing import Any
 from lehr.analysis.stability import Distance, distance
 from lehr.base.errors import LehrError, require
 from lehr.masks import Mask
-from lehr.report.summary import Cell
+from lehr.report.cells import Cell
 from lehr.runs import RunFolder
 from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies
 from lehr.study.plan import Study
