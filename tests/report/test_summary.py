@@ -49,6 +49,14 @@ def test_rows_come_by_sparsity_and_survive_json():
     assert rows[0].as_dict()["accuracy_sd"] is None, "JSON has no NaN"
 
 
+def test_families_count_each_and_siblings_do_not():
+    scores = {(0, 0): 0.5, (0, 1): 0.6, (7, 0): 0.7, (7, 1): 0.8}
+    cells = [replace(cell("a", 0.1, 0, value), replicate=r, member=m) for (r, m), value in scores.items()]
+    (row,) = summarise(cells)
+    assert (row.n, row.accuracy) == (2, pytest.approx(55.0))
+    assert row.accuracy_sd == pytest.approx(math.sqrt(200)), "of 45 and 65"
+
+
 def test_markdown():
     rows = summarise([cell("dense", 0.1, 0, 0.9, 0.0), cell("a", 0.1, 0, 0.8), cell("b", 0.1, 0, 0.7)])
     lines = table.markdown_table(rows).splitlines()

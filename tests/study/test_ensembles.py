@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from lehr.ensembles import mean_logits, mean_probabilities
 from lehr.recipes.ensemble import EnsembleSettings, judge, open_members
 from lehr.recipes.train import train
 from lehr.report.ensembles import markdown
+from lehr.report.summary import Cell
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
@@ -105,6 +107,32 @@ def test_other_runs_are_alone_and_of_several_rates_validation_prefers_one(tmp_pa
     assert sorted((team.label, len(team.runs)) for team in teams(found, tmp_path / "tuned")) == [
         ("dense parent", 1), ("one-shot (50 %)", 1), ("one-shot (90 %)", 1),
     ]  # fmt: skip
+
+
+def test_seeds_that_do_not_choose_have_no_say_in_what_a_family_is_of(tmp_path):
+    """By hand: at 90 % the chosen rate is ahead of 80 % where it is chosen, and at 0 % where it is only run."""
+    study = family(**{**SMALL, "child_lr": [0.1, 0.05]}, children=2, seeds=[0, 1], choose_seeds=[0])
+    found = run_study(study, tmp_path)
+    (lr,) = {cell.lr for cell in found.cells if cell.seed == 1 and cell.label == "anti-random"}
+
+    def judged(cell: Cell) -> Cell:
+        accuracy = 0.0 if cell.seed else 0.9 if cell.lr == lr else 0.8
+        return replace(cell, result={**cell.result, "validation": {"accuracy": accuracy, "nll": 1.0}})
+
+    made = teams(replace(found, cells=[judged(cell) for cell in found.cells]), tmp_path)
+    own = {team.seed: team.runs for team in made if team.label == "anti-random"}
+    assert {seed: [RunFolder(run).settings().lr for run in runs] for seed, runs in own.items()} == {
+        0: [lr, lr], 1: [lr, lr],
+    }  # fmt: skip
+
+
+def test_families_of_other_seeds_from_one_parent_are_apart(tmp_path):
+    found = run_study(family(**SMALL, children=2, child_seed=[5, 6]), tmp_path)
+    own = {team.seed: team.runs for team in teams(found, tmp_path) if team.label == "anti-random"}
+    assert {seed: len(runs) for seed, runs in own.items()} == {5: 2, 6: 2}
+    for runs in own.values():
+        first, second = (Mask.load(RunFolder(run).mask) for run in runs)
+        assert second == ~first
 
 
 def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown, tmp_path):

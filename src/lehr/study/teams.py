@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lehr.base.errors import LehrError, require
+from lehr.report.cells import Cell, best_choice
 from lehr.study.kinds import kinds
 from lehr.study.plan import Run
 from lehr.study.run import Findings, expected
 
-Choice = tuple[float, tuple[tuple[str, Any], ...]]
+Choice = tuple[float, str]
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,8 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     made = [Team(label, run.settings.seed, (_path(run, out),), study=out.name) for label, run in alone]
     preferred = _preferred(families, found)
     for (label, seed, own_seed), choices in families.items():
+        if preferred[label] not in choices:  # a seed that chose nothing and does not have it
+            continue
         ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
         paths = tuple(_path(run, out) for run in ordered)
         where = seed if own_seed == seed else own_seed
@@ -115,7 +116,7 @@ def _grouped(runs: Sequence[Run]) -> tuple[Families, list[tuple[str, Run]]]:
         label = _label(run, panels.get(run.name, run.panel), run.sparsity if told else 0.0)
         if member:
             own = families.setdefault((label, run.seed, run.settings.seed), {})
-            own.setdefault((run.settings.lr, run.choice), []).append(run)
+            own.setdefault((run.settings.lr, repr(run.choice)), []).append(run)
         elif run.settings.epochs or run.kind != "train":  # a dense run of no epochs is what cycles begin with
             alone.append((label, run))
     return families, alone
@@ -143,18 +144,14 @@ def _deep(alone: Sequence[tuple[str, Run]], count: int, out: Path) -> list[Team]
 
 
 def _preferred(families: Families, found: Findings) -> dict[str, Choice]:
-    """By label the choice with the best mean validation accuracy over all members and seeds that choose."""
-    seeds = found.study.choose_seeds
-    scores = {Path(cell.path).name: cell.result["validation"]["accuracy"] for cell in found.cells}
-    by_label: dict[str, dict[Choice, list[float]]] = {}
-    for (label, seed, _), choices in families.items():
+    """By label the choice that validation prefers, as it does for rows, over all members on the seeds that choose."""
+    cells = {Path(cell.path).name: cell for cell in found.cells}
+    by_label: dict[str, dict[Choice, list[Cell]]] = {}
+    for (label, _, _), choices in families.items():
         for choice, runs in choices.items():
             own = by_label.setdefault(label, {}).setdefault(choice, [])
-            if seeds is None or seed in seeds or len(choices) == 1:
-                own += [scores.get(run.folder, 0.0) for run in runs]
-    return {
-        label: max(own, key=lambda c: statistics.fmean(own[c]) if own[c] else -1.0) for label, own in by_label.items()
-    }
+            own += [cells[run.folder] for run in runs if run.folder in cells]
+    return {label: best_choice(own, found.study.choose_seeds) or next(iter(own)) for label, own in by_label.items()}
 
 
 def _label(run: Run, panel: str, sparsity: float) -> str:
