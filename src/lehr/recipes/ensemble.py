@@ -172,9 +172,11 @@ def ancestors(run: str) -> list[str]:
     """
     found, settings = [str(Path(run).absolute())], parent_settings(run)
     while isinstance(settings, Settings) and settings.parent is not None and not Path(settings.parent).is_file():
-        there = Path(found[-1]).parent / Path(settings.parent).name
-        there = there if there.is_dir() else Path(settings.parent)
-        require(there.is_dir(), f"{found[-1]} comes from {there}, which is not there: move it back")
+        there = Path(settings.parent)
+        if not there.is_dir():
+            there = Path(found[-1]).parent / there.name
+        lost = not there.is_dir() or str(there.absolute()) in found
+        require(not lost, f"{found[-1]} comes from {settings.parent}, which is not there: move it back")
         found.append(str(there.absolute()))
         settings = parent_settings(there)
     return found
