@@ -66,6 +66,21 @@ def test_of_a_pair_the_second_mask_costs_nothing(tmp_path):
             assert tensor.outside == (f"0/{name[2:]}",)
 
 
+def test_members_that_overlap_come_back_and_are_outside_of_those_that_do_not(tmp_path):
+    """The first two share a weight and the third has none of theirs: it is told outside of one of them, not of both."""
+    kept = [[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
+    masks = [Mask({"weight": torch.tensor([one] * 16, dtype=torch.bool)}) for one in kept]
+    networks = [torch.nn.Linear(8, 16, bias=False) for _ in masks]
+    for network, mask in zip(networks, masks, strict=True):
+        mask.apply_(network)
+    file = tmp_path / "family.lehr"
+    lehr.save_family(networks, file, masks=masks)
+    assert [tensor.outside for tensor in read(file).tensors.values()] == [(), (), ("0/weight",)]
+    found, told = lehr.load_family(file, [torch.nn.Linear(8, 16, bias=False) for _ in masks])
+    assert told == masks
+    assert all(torch.equal(a.weight, b.weight) for a, b in zip(found, networks, strict=True))
+
+
 def test_what_members_share_is_there_once(tmp_path):
     network = create("lenet5", num_classes=10, input_shape=(1, 28, 28))
     mask = lehr.prune(network, 0.5)
@@ -74,6 +89,14 @@ def test_what_members_share_is_there_once(tmp_path):
     three = lehr.save_family(dense, tmp_path / "three.lehr", masks=[None] * 3).size
     assert three < 1.02 * sum(4 * p.numel() for p in dense[0].parameters()) + 4096
     assert one < three
+
+
+def test_members_keep_a_type_of_their_own(tmp_path):
+    networks = [torch.nn.Linear(4, 3), torch.nn.Linear(4, 3).half()]
+    for network in networks:
+        torch.nn.init.zeros_(network.bias)
+    lehr.save_family(networks, tmp_path / "two.lehr", masks=[None, None])
+    assert [load_member(tmp_path / "two.lehr", i)["bias"].dtype for i in (0, 1)] == [torch.float32, torch.float16]
 
 
 def test_granules_are_told_by_granules(tmp_path):

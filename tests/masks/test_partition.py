@@ -6,6 +6,7 @@ from functools import reduce
 from operator import or_
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -46,10 +47,23 @@ def test_a_pair_is_a_mask_and_its_complement_also_after_save_and_load(tmp_path):
     assert Mask.load(tmp_path / "other.mask") == ~Mask.load(tmp_path / "one.mask")
 
 
-def test_the_seed_deals():
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_the_seed_deals(scope):
     model = network()
-    assert partition(model, 2, seed=1) == partition(model, 2, seed=1)
-    assert partition(model, 2, seed=1) != partition(model, 2, seed=2)
+    assert partition(model, 2, seed=1, scope=scope) == partition(model, 2, seed=1, scope=scope)
+    assert partition(model, 2, seed=1, scope=scope) != partition(model, 2, seed=2, scope=scope)
+
+
+def test_layers_of_one_shape_are_dealt_apart():
+    one, _ = partition(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), 2)
+    assert not torch.equal(one["0.weight"], one["1.weight"])
+
+
+def test_of_a_convolution_every_four_channels_are_dealt_at_every_place():
+    masks = partition(nn.Conv2d(8, 6, 3), 2, granularity="2:4")
+    assert_divides(masks)
+    for mask in masks:
+        assert (mask["weight"].reshape(6, 2, 4, 3, 3).sum(2) == 2).all()
 
 
 @pytest.mark.parametrize(("granularity", "parts"), [("filter", 2), ("block:2x2", 3), ("2:4", 2), ("1:4", 4)])
