@@ -27,6 +27,17 @@ def test_members_at_once_give_what_they_give_in_turn(name, shape):
             torch.testing.assert_close(ensemble(x).exp(), wanted.softmax(-1).mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_networks_that_are_training_are_asked_as_they_are_judged(batched):
+    torch.manual_seed(0)
+    networks = [nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)) for _ in range(2)]
+    x = torch.randn(5, 3)
+    found = Ensemble(networks, batched=batched).members(x)
+    assert all(module.training for network in networks for module in network.modules())
+    assert not networks[0][1].running_mean.any(), "what is copied is left alone"
+    torch.testing.assert_close(found, torch.stack([network.eval()(x) for network in networks]))
+
+
 def test_the_networks_are_copied_and_the_weights_are_in_the_state_dict():
     networks = [nn.Linear(2, 3), nn.Linear(2, 3)]
     ensemble = Ensemble(networks)

@@ -21,6 +21,14 @@ def test_mean_and_covariance_of_many_draws():
     assert torch.allclose(drawn.T.cov(), wanted, atol=0.06)
 
 
+def test_snapshots_that_are_the_same_draw_themselves():
+    """Of which the mean of the squares is below the square of the mean, by rounding."""
+    weights = torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    assert (torch.stack([weights] * 3).square().mean(0) < torch.stack([weights] * 3).mean(0).square()).any()
+    (one,) = swag([{"w": weights}] * 3, 1)
+    assert torch.allclose(one["w"], weights, atol=2e-3)
+
+
 def test_draws_are_of_the_seed_and_what_is_no_weight_is_of_the_last():
     states = [{"w": torch.zeros(4), "n": torch.tensor(i)} for i in range(2)] + [
         {"w": torch.ones(4), "n": torch.tensor(9)}

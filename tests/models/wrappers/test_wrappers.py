@@ -114,6 +114,53 @@ def test_batch_ensemble_has_few_weights_more_and_all_members_judge():
     assert seen == [12, 8], "all have all when they judge, and their part of the batch when they train"
 
 
+def test_judged_by_batch_ensemble_every_input_is_answered_by_every_member():
+    torch.manual_seed(0)
+    plain = nn.Linear(4, 3)
+    ensemble = BatchEnsemble(nn.Sequential(copy.deepcopy(plain)), 3).eval()
+    own = ensemble.network[0]
+    assert all(torch.equal(b, plain.bias) for b in own.b), "members begin with the bias of the layer"
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        for factors in (own.r, own.s, own.b):
+            factors.normal_()
+        answers = [own.s[m] * ((own.r[m] * x) @ plain.weight.T) + own.b[m] for m in range(3)]
+        torch.testing.assert_close(ensemble(x).exp(), torch.stack(answers).softmax(-1).mean(0))
+
+
+def test_judged_by_mimo_every_head_is_shown_the_same_input():
+    class Shows(nn.Module):
+        """The logits of head m are those of the pixel in channel m."""
+
+        def forward(self, x):
+            shown = x.flatten(1)
+            return torch.stack([shown, 0 * shown], 2).flatten(1)
+
+    x = torch.tensor([1.0, -2.0, 3.0]).reshape(3, 1, 1, 1)
+    shown = torch.stack([x.flatten(), torch.zeros(3)], 1)
+    torch.testing.assert_close(Mimo(Shows(), 4).eval()(x), shown.log_softmax(-1))
+
+
+def test_every_member_of_a_tree_goes_through_its_own_branch_and_head():
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stack = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh())
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.head(self.stack(x))
+
+    torch.manual_seed(0)
+    tree, x = Tree(Stacked(), 3), torch.randn(7, 4)
+    trunk, branches = tree.network.stack[:2], tree.network.stack[2].branches
+    heads = tree.network.head.branches
+    assert len({id(part) for part in (*branches, *heads)}) == 6
+    wanted = torch.stack([head(branch(trunk(x))) for branch, head in zip(branches, heads, strict=True)], 1)
+    torch.testing.assert_close(tree(x), wanted)
+    torch.testing.assert_close(tree.eval()(x).exp(), wanted.softmax(-1).mean(1))
+
+
 def test_a_tree_shares_its_trunk_and_no_more():
     plain = create("resnet20", **SIZES)
     tree = Tree(copy.deepcopy(plain), 3)
