@@ -27,6 +27,11 @@ def test_the_bins_make_up_the_calibration_error(seed, bins):
     assert all(row.low <= row.confidence <= row.high for row in rows if row.count)
 
 
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_lower():
+    rows = reliability(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]), bins=2)
+    assert [(row.count, row.confidence, row.accuracy) for row in rows] == [(4, 0.5, 0.75), (0, 0.0, 0.0)]
+
+
 def test_with_15_bins_it_is_the_score_of_quality():
     logits, targets = torch.randn(200, 5, generator=torch.Generator().manual_seed(1)), torch.arange(200) % 5
     ece = sum(row.count / 200 * abs(row.accuracy - row.confidence) for row in reliability(logits, targets))

@@ -10,6 +10,7 @@ from torch import nn
 
 from lehr import LehrError
 from lehr.analysis import Barrier, barrier
+from lehr.training.averaging import reestimate_batch_norm
 
 
 class Scale(nn.Module):
@@ -86,6 +87,20 @@ def test_statistics_of_batch_norm_are_mixed_or_estimated_anew():
         wanted = float(nn.functional.cross_entropy(middle(inputs), data[0][1]))
     assert anew.losses[1] == pytest.approx(wanted, rel=1e-5)
     assert mixed.losses[1] != pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_ends_too_are_judged_with_statistics_estimated_anew():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    inputs = 5.0 * torch.randn(64, 3) + 1.0
+    data = [(inputs, torch.randint(0, 2, (64,)))]
+    own = copy.deepcopy(network)
+    reestimate_batch_norm(own, [inputs])
+    found = barrier(network, network, data, points=3, statistics=[inputs])
+    with torch.no_grad():
+        anew, kept = (float(nn.functional.cross_entropy(one.eval()(inputs), data[0][1])) for one in (own, network))
+    assert found.losses == pytest.approx([anew] * 3, rel=1e-5)
+    assert anew != pytest.approx(kept, rel=1e-3)
 
 
 def test_bad_input_is_one_sentence():

@@ -13,9 +13,10 @@ from torch import nn
 from lehr import LehrError, Mask
 from lehr.base.errors import Interrupted
 from lehr.data import Batches, load
+from lehr.models import create
 from lehr.recipes.parent import inherit
 from lehr.recipes.train import train, train_settings
-from lehr.recipes.tune import build_method, former_mask, tune, tune_settings
+from lehr.recipes.tune import build_method, build_smoothing, former_mask, tune, tune_settings
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.training import evaluate
 from tests.training.test_loop import stop_after
@@ -253,6 +254,28 @@ def test_a_distilled_run_learns_from_its_dense_parent(dense, tmp_path):
 
 
 # -- what is noticed ----------------------------------------------------------------------------------------
+
+
+def test_smoothing_is_as_the_settings_have_it(dense):
+    own = {
+        "smooth": "labels+activations+skips",
+        "smooth_for": "7it",
+        "label_smoothing": 0.3,
+        "softness": 2.0,
+        "skip": 0.4,
+    }
+    settings = tune_settings(dense, {**SHORT, "sparsity": 0.5, "method": "one-shot", **own})
+    digits = load("digits")
+    found = build_smoothing(settings, create("lenet5", **digits.sizes), digits)
+    assert found is not None
+    assert (found.steps, found.labels, found.softness, found.skip) == (7, 0.3, 2.0, 0.4)
+
+
+def test_labels_are_smoothed_where_a_run_is_tuned(dense, tmp_path):
+    for name, own in (("plain", {}), ("smooth", {"smooth": "labels", "label_smoothing": 0.5})):
+        tuned(dense, tmp_path / name, method="one-shot", epochs=1, **own)
+    plain, smooth = (RunFolder(tmp_path / name).weights() for name in ("plain", "smooth"))
+    assert any(not torch.equal(plain[name], smooth[name]) for name in plain)
 
 
 def test_a_healthy_run_has_no_notes(dense, tmp_path):

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from lehr import LehrError, OneShot, TemperatureAnnealing, models, select
+from lehr import LehrError, OneShot, Smoothing, TemperatureAnnealing, models, select
 from lehr.base.errors import Interrupted
-from lehr.data import load
+from lehr.data import Batches, load
 from lehr.runs import RunFolder, TrainSettings
 from lehr.training import evaluate, fit
 from lehr.training import loop as loop_module
-from lehr.training.loop import load_weights
+from lehr.training.learning_rates import learning_rates
+from lehr.training.loop import Teacher, load_weights
 from lehr.training.optimizers import make_optimizer
 from lehr.training.span import steps_per_epoch, total_steps
 
@@ -55,9 +56,6 @@ def test_accumulated_batches_are_one_step(tmp_path):
     # The same by hand.
     twin = network()
     optimizer = make_optimizer("sgd", twin, 0.05, 0.9, 5e-4)
-    from lehr.data import Batches
-    from lehr.training.learning_rates import learning_rates
-
     batches = list(Batches(DIGITS, 30, 0).epoch(0))
     for step, start in enumerate(range(0, len(batches), 4)):
         for group in optimizer.param_groups:
@@ -260,6 +258,35 @@ def test_two_parts_of_a_schedule_are_the_whole(tmp_path, k, accumulate):
     _, second = run(tmp_path / "second", settings(**options, start=f"{k}it"), parts)
     assert second.metrics()[-1]["step"] == 2 * steps
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+
+
+def test_a_rate_that_begins_anew_does_so_at_a_step_of_the_part(tmp_path):
+    _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1, start="1ep"), network(), restart=19)
+    rates = [row["lr"] for row in folder.metrics()]
+    assert rates == pytest.approx([0.1 * (1 - 37 / 38), 0.1 * (1 - 18 / 38), 0.1 * (1 - 37 / 38)])
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_smoothing_is_of_the_first_steps_of_the_part_that_is_run(tmp_path, taught):
+    model, twin, master = network(), network(), network(seed=1)
+    smoothing = Smoothing(10, ["labels", "activations"], labels=0.4)
+    teacher = Teacher(master, 0.5, 2.0) if taught else None
+    run(tmp_path, settings(start="1ep", lr=0.05, momentum=0.0), model, smoothing=smoothing, teacher=teacher)
+    optimizer = make_optimizer("sgd", twin, 0.05, 0.0, 5e-4)
+    for t, (x, y) in enumerate(Batches(DIGITS, 64, 0).epoch(1)):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05 * learning_rates["one-cycle"](19 + t, 38)
+        with smoothing.at(t):
+            logits = twin(x)
+        loss = nn.functional.cross_entropy(logits, y, label_smoothing=0.4 * max(0.0, 1 - t / 10))
+        if taught:
+            hint, own = ((z / 2.0).log_softmax(-1) for z in (master(x).detach(), logits))
+            loss = 0.5 * loss + 0.5 * 4.0 * (hint.exp() * (hint - own)).sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_annealing_is_of_the_part_that_is_run(tmp_path):
