@@ -91,6 +91,38 @@ def test_what_members_share_is_there_once(tmp_path):
     assert one < three
 
 
+def test_tensors_that_a_member_ties_are_tied_in_it_and_in_no_other(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(40, 40, bias=False), torch.nn.Linear(40, 40, bias=False)
+            self.second.weight = self.first.weight
+
+    networks = [Tied(), Tied()]
+    saved = lehr.save_family(networks, tmp_path / "tied.lehr", masks=[None, None])
+    assert saved.size < 2 * 4 * 1600 + 2000, "once for each member"
+    found, _ = lehr.load_family(tmp_path / "tied.lehr", [Tied(), Tied()])
+    for one, other in zip(networks, found, strict=True):
+        assert torch.equal(one.first.weight, other.first.weight)
+        assert torch.equal(one.first.weight, other.second.weight)
+
+
+def test_values_are_of_the_kind_that_is_asked_for(tmp_path):
+    networks, masks = members(2)
+    sizes = {
+        kind: lehr.save_family(networks, tmp_path / kind, masks=masks, values=kind).size for kind in ("fp32", "fp16")
+    }
+    weights = 2 * masks[0].kept
+    assert sizes["fp32"] - sizes["fp16"] == pytest.approx(2 * weights, rel=0.02)
+
+
+def test_members_that_are_computed_in_different_ways_have_no_graph(tmp_path):
+    networks = [torch.nn.Sequential(torch.nn.Linear(4, 3), act).eval() for act in (torch.nn.ReLU(), torch.nn.Tanh())]
+    saved = lehr.save_family(networks, tmp_path / "two.lehr", masks=[None, None], example_inputs=torch.zeros(1, 4))
+    assert saved.unknown == ("the members are computed in different ways",)
+    assert read(tmp_path / "two.lehr").graph is None
+
+
 def test_members_keep_a_type_of_their_own(tmp_path):
     networks = [torch.nn.Linear(4, 3), torch.nn.Linear(4, 3).half()]
     for network in networks:
