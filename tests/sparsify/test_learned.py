@@ -142,6 +142,30 @@ def test_warm_up_ramp_and_floor():
     assert after(60, sparsity=0.0, polarise=1.0, initial=0.4).terms()["mask_mean"] < 0.1
 
 
+def test_over_the_ramp_both_pressures_grow_by_hand():
+    """Weights of 0 leave a logit to the penalties alone, so that every one of them is this one."""
+    model = small()
+    for p in model.parameters():
+        p.data.zero_()
+    optimizer = sgd(model, lr=0.0)
+    logit = torch.tensor(math.log(4.0), requires_grad=True)
+    adam = torch.optim.Adam([logit], lr=0.1)
+    with lehr.learn_mask(
+        model, optimizer, MaskLearning(sparsity=0.5, polarise=0.3, warm_up=2, ramp=4, initial=0.8, lr=0.1)
+    ) as learned:
+        for step, share in enumerate([0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]):
+            optimizer.zero_grad()
+            loss_of(model, step).backward()
+            optimizer.step()
+            if step >= 2:
+                m = logit.sigmoid()
+                adam.zero_grad()
+                (share * (0.5 * m + 0.3 * m * (1 - m))).backward()
+                adam.step()
+            for one in learned.values.values():
+                assert torch.allclose(one, logit.detach().sigmoid(), atol=1e-5), step
+
+
 def test_without_decay_weights_make_up_for_the_mask():
     """``w m`` alone matters to the task: penalties alone do not make it small."""
 

@@ -55,6 +55,14 @@ def test_the_average_is_the_mean_of_the_late_weights(tmp_path, every_step, share
         torch.testing.assert_close(parameter.detach().double(), mean, atol=1e-6, rtol=1e-5)
 
 
+def test_of_a_part_of_the_schedule_the_average_is_of_the_late_weights_of_the_part(tmp_path, every_step):
+    model = plain()
+    train(tmp_path / "run", model, DATA, settings(average=0.2, start="1ep"))
+    assert len(every_step) == 10
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), (every_step[-2][name] + every_step[-1][name]) / 2)
+
+
 def test_without_a_share_the_last_weights_stay(tmp_path, every_step):
     model = plain()
     train(tmp_path / "run", model, DATA, settings())
