@@ -74,6 +74,15 @@ def test_the_origin_is_the_dense_network_at_step_k_to_the_bit(dense, first):
     assert not (first / "way").exists()
 
 
+def test_of_a_network_that_was_averaged_the_origin_is_not(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        train(TrainSettings(**SHORT, average=0.9), tmp_path / "dense")
+    ticket(level(tmp_path / "dense", 1), tmp_path / "one")
+    origin = load_file(tmp_path / "one" / "origin.safetensors")
+    assert all(torch.equal(origin[name], tensor) for name, tensor in seen.weights[K].items())
+
+
 def test_survivors_are_reset_bit_for_bit_and_the_schedule_goes_on(dense, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         seen = Watched(patch)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lehr import LehrError
+from lehr.runs import RunFolder
 from lehr.study import rewind
 from lehr.study.rewind import earliest
 from lehr.study.run import run_study
@@ -51,6 +52,26 @@ def test_a_network_that_is_never_stable_is_one_sentence(tmp_path, monkeypatch):
         LehrError, match=r"from step 15 on, a fifth of training, two orders of the data still end 30\.0 points apart"
     ):
         earliest(tmp_path / "out", **SMALL)
+
+
+def test_barriers_are_means_over_seeds_of_validation_from_the_same_step_in_two_orders(tmp_path, monkeypatch):
+    asked = []
+
+    def between(a, b, out, *, part, **more):
+        one, other = (RunFolder(run).settings() for run in (a, b))
+        asked.append((type(one).__name__, one.seed, one.start, one.order, other.seed, other.start, other.order, part))
+        return 0.0 if one.seed else 0.036
+
+    monkeypatch.setattr(rewind, "barrier_between", between)
+    found, probes = earliest(tmp_path / "out", seeds=2, **SMALL)
+    assert asked == [
+        ("TicketSettings", 0, "2it", None, 0, "2it", 1000, "validation"),
+        ("TicketSettings", 1, "2it", None, 1, "2it", 1001, "validation"),
+        ("TrainSettings", 0, "0", None, 0, "0", 1000, "validation"),
+        ("TrainSettings", 1, "0", None, 1, "0", 1001, "validation"),
+    ]
+    assert found == "0"
+    assert [(probe.start, probe.barrier) for probe in probes] == [("0", 0.018), ("2it", 0.018)]
 
 
 def test_its_runs_are_those_of_the_study_that_it_is_for(tmp_path):

@@ -130,6 +130,14 @@ def test_a_branch_may_differ_from_the_levels_before_it():
         assert (run.settings.method, run.settings.rewind, run.settings.start) == (method, rewind, start)
 
 
+def test_the_levels_before_a_branch_are_of_the_mode_that_is_asked_for():
+    runs = plan(tickets(**SMALL, rounds=2, mode="rate", branches=["anneal"]))
+    assert sum(run.kind == "ticket" for run in runs) == 2 + 2
+    (last,) = (run for run in runs if run.label == "anneal" and run.settings.level == 2)
+    before = next(run for run in runs if run.name == last.parent)
+    assert (before.label, before.settings.method, before.settings.rewind) == ("ticket", "one-shot", "rate")
+
+
 def test_annealed_branches_run_and_end_in_the_mask_of_their_level(tmp_path):
     found = run_study(tickets(**SMALL, rounds=2, branches=["anneal"]), tmp_path)
     masks = {
