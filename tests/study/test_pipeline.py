@@ -45,6 +45,22 @@ def test_what_each_stage_means():
     assert (dense.learn_mask, dense.mask_ramp, tuned.method) == (5.0, "0", "gradual")
 
 
+def test_what_is_given_reaches_the_rows_that_have_a_use_for_it():
+    given = {"label_smoothing": 0.3, "smooth_for": "1ep", "learn_mask": 2.0}
+    runs = plan(pipeline(**SMALL, ablate=True, seeds=2, tune_lr=[0.1, 0.01], **given))
+    own = [run for run in runs if run.label == "pipeline"]
+    assert {(run.seed, run.settings.lr) for run in own} == {(s, lr) for s in (0, 1) for lr in (0.1, 0.01)}
+    for run in runs:
+        if run.kind == "train":
+            assert run.settings.learn_mask in (0.0, 2.0)
+        elif run.settings.smooth:
+            assert (run.settings.label_smoothing, run.settings.smooth_for) == (0.3, "1ep")
+        else:
+            assert (run.settings.label_smoothing, run.settings.smooth_for) == (0.1, "0.5")
+    assert pipeline(**SMALL, ablate=True).against == "magnitude alone"
+    assert pipeline(**SMALL).alike == "epochs"
+
+
 def test_ablation_leaves_each_out_and_has_each_alone():
     names = [grid["row"] for grid in pipeline(**SMALL, ablate=True).grids]
     assert names == [
@@ -134,6 +150,19 @@ def test_rows_of_the_same_epochs_are_compared_from_whatever_they_start(tmp_path)
     assert set(rows) == {"late", "from the start", "longer"}, "a half of a row's training is no row"
     assert rows["from the start"].difference == rows["from the start"].difference
     assert rows["longer"].difference != rows["longer"].difference, "it has more epochs and is not compared"
+
+
+def test_alike_are_rows_of_one_network_data_and_batch_with_as_many_epochs_in_all():
+    def terms(**change: object) -> str:
+        runs = plan(small(grids=[{"method": "one-shot"}], alike="epochs", **change))
+        return next(run.terms for run in runs if run.kind == "tune")
+
+    usual = terms(epochs=2, tune_epochs=1)
+    assert terms(epochs=0, tune_epochs=3, lr=0.3, init="zero", score="random") == usual
+    for change in ({"epochs": 3}, {"tune_epochs": 2}, {"batch_size": 32}, {"model": "lenet5"}, {"data": "mnist"}):
+        assert terms(**{"epochs": 2, "tune_epochs": 1, **change}) != usual, change
+    with pytest.raises(LehrError, match="start is 1ep, and alike: epochs counts whole runs: leave one out"):
+        terms(start="1ep")
 
 
 def test_a_row_has_the_name_that_it_is_given():
