@@ -9,11 +9,12 @@ from lehr import LehrError
 from lehr.ensembles.swag import swag
 
 
-def test_mean_and_covariance_of_many_draws():
+def test_mean_and_covariance_of_many_draws_also_of_two_tensors():
     generator = torch.Generator().manual_seed(0)
-    states = [{"w": torch.randn(3, generator=generator), "n": torch.tensor(7)} for _ in range(5)]
-    drawn = torch.stack([one["w"] for one in swag(states, 20_000, seed=1)]).double()
-    stacked = torch.stack([state["w"] for state in states]).double()
+    snapshots = [torch.randn(3, generator=generator) for _ in range(5)]
+    states = [{"w": one[:2], "v": one[2:], "n": torch.tensor(7)} for one in snapshots]
+    drawn = torch.stack([torch.cat([one["w"], one["v"]]) for one in swag(states, 20_000, seed=1)]).double()
+    stacked = torch.stack(snapshots).double()
     running = stacked.cumsum(0) / torch.arange(1, 6).reshape(-1, 1)
     d = stacked - running
     wanted = (stacked.square().mean(0) - stacked.mean(0) ** 2).diag() / 2 + d.T @ d / 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ from lehr.analysis.quality import quality
 from lehr.data import Batches, Split, load
 from lehr.deploy.family import load_family
 from lehr.ensembles import COMBINE, mean_probabilities
-from lehr.recipes import corrupted
+from lehr.recipes import corrupted, ensemble_bench
 from lehr.recipes.ensemble import EnsembleSettings, Members, ancestors, cost_of, judge, open_members, sampled
-from lehr.recipes.ensemble_bench import pack_members
+from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune, tune_settings
 from lehr.runs import TrainSettings
@@ -114,6 +115,20 @@ def test_the_cost_is_of_all_members_and_the_run_they_share_counts_once(members, 
     assert cost["parameters"] == 2 * (weights + others)
     assert cost["nonzeros"] <= 0.75 * weights + 2 * others
     assert cost["nonzeros"] > 0.75 * weights
+
+
+def test_the_latency_is_the_fastest_way_for_all_by_the_fastest_for_one(members, monkeypatch):
+    def laps(ways, seconds):
+        times = {"in turn": 6.0, "at once": 5.0, "one dense": 2.0}
+        return [
+            SimpleNamespace(engine=way, median=next(time for part, time in times.items() if part in way))
+            for way in ways
+        ]
+
+    monkeypatch.setattr(ensemble_bench, "laps", laps)
+    found = latency(members, threads=1)
+    assert found["ratio"] == 2.5
+    assert found["milliseconds"]["members at once, torch"] == 5000.0
 
 
 def test_a_run_comes_from_the_folder_it_names_and_not_from_one_of_that_name_beside_it(members, tmp_path):

@@ -136,6 +136,14 @@ def test_controls_have_as_many_weights_in_every_layer(dense, first, tmp_path):
                 assert final[name].abs()[keep].max() <= final[name].abs()[~keep].min()
 
 
+def test_another_seed_shuffles_to_other_places(dense, tmp_path):
+    for seed in (0, 1):
+        ticket(level(dense[0], 1, control="shuffle", seed=seed), tmp_path / str(seed))
+    first, second = (Mask.load(tmp_path / str(seed) / "mask.safetensors") for seed in (0, 1))
+    assert [row.kept for row in first.layers()] == [row.kept for row in second.layers()]
+    assert (first & second).density == pytest.approx(0.25, abs=0.1), "as chance has it, of two halves"
+
+
 def test_reinitialised_weights_are_those_of_another_seed(dense, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         seen = Watched(patch)

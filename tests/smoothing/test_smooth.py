@@ -60,6 +60,17 @@ def test_every_relu_and_every_convolution_by_hand():
     assert torch.equal(model(x), plain)
 
 
+def test_skips_alone_leave_activations_and_activations_alone_leave_convolutions():
+    layer, x = nn.Conv2d(2, 2, 3, padding=1), torch.randn(1, 2, 4, 4)
+    plain = layer(x)
+    with lehr.Smoothing(10, ["skips"], skip=0.5).at(0):
+        assert torch.allclose(layer(x), plain + 0.5 * x, atol=1e-6)
+        assert torch.equal(x.relu(), x.clamp(min=0))
+    with lehr.Smoothing(10, ["activations"]).at(0):
+        assert torch.equal(layer(x), plain)
+        assert torch.allclose(x.relu(), x * x.sigmoid())
+
+
 def test_in_place_it_is_soft_too():
     x = torch.tensor([-1.0, 2.0])
     with lehr.Smoothing(10).at(0):

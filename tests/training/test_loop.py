@@ -252,10 +252,12 @@ def test_two_parts_of_a_schedule_are_the_whole(tmp_path, k, accumulate):
     run(tmp_path / "whole", settings(**options), whole)
     steps = steps_per_epoch(settings(**options), DIGITS)
     k = min(k, 2 * steps - 1)
+    early, late = settings(**options, stop=f"{k}it"), settings(**options, start=f"{k}it")
+    assert (total_steps(early, DIGITS), total_steps(late, DIGITS)) == (k, 2 * steps - k)
     parts = network()
-    _, first = run(tmp_path / "first", settings(**options, stop=f"{k}it"), parts)
+    _, first = run(tmp_path / "first", early, parts)
     assert first.metrics()[-1]["step"] == k
-    _, second = run(tmp_path / "second", settings(**options, start=f"{k}it"), parts)
+    _, second = run(tmp_path / "second", late, parts)
     assert second.metrics()[-1]["step"] == 2 * steps
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
 
