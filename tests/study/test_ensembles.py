@@ -14,8 +14,8 @@ from lehr.analysis.quality import quality
 from lehr.ensembles import mean_logits, mean_probabilities
 from lehr.recipes.ensemble import EnsembleSettings, judge, open_members
 from lehr.recipes.train import train
+from lehr.report.cells import Cell
 from lehr.report.ensembles import markdown
-from lehr.report.summary import Cell
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
