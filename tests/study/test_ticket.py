@@ -37,6 +37,19 @@ def test_levels_start_from_each_other_and_branches_from_the_ticket_before():
     assert {run.settings.order for run in runs if run.kind == "train"} == {None}
 
 
+def test_what_each_control_changes():
+    runs = plan(tickets(**SMALL, rounds=1, branches=["shuffle", "invert", "reinit", "order", "shuffle-order"]))
+    found = {
+        run.label: (run.settings.control, run.settings.reinit, run.settings.order)
+        for run in runs
+        if run.kind == "ticket"
+    }
+    assert found == {
+        "ticket": ("none", None, None), "shuffle": ("shuffle", None, None), "invert": ("invert", None, None),
+        "reinit": ("none", 1000, None), "order": ("none", None, 1000), "shuffle-order": ("shuffle", None, 1000),
+    }  # fmt: skip
+
+
 def test_what_is_drawn_anew_differs_from_seed_to_seed():
     runs = plan(tickets(**SMALL, rounds=2, branches=["reinit", "order"], seeds=3))
     for label, name in (("reinit", "reinit"), ("order", "order")):

@@ -1,0 +1,28 @@
+"""The barrier between two runs: measured once for what it is asked for, and kept."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from lehr.study import copies
+from lehr.study.copies import barrier_between
+
+
+def test_a_barrier_is_measured_once_for_every_pair_part_and_precision(tmp_path, monkeypatch):
+    asked = []
+
+    def connect(wanted):
+        asked.append((wanted.run, wanted.other, wanted.parts, wanted.points, wanted.bn_batches))
+        return {wanted.parts[0]: {"barrier": len(asked) / 100}}
+
+    monkeypatch.setattr(copies, "connect", connect)
+    ways = list(product([("a", "b"), ("a", "c"), ("b", "a")], ["train", "test"], [5, 11], [0, 100]))
+    for _ in range(2):
+        found = [
+            barrier_between(*pair, tmp_path, part=part, points=points, bn_batches=count)
+            for pair, part, points, count in ways
+        ]
+        assert found == pytest.approx([(i + 1) / 100 for i in range(24)])
+    assert asked == [(*pair, (part,), points, count) for pair, part, points, count in ways]
