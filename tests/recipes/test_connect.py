@@ -1,0 +1,51 @@
+"""The line between two finished runs: on the parts that are asked for, with batch-norm as it is asked for."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from lehr.analysis import barrier
+from lehr.data import Batches, load
+from lehr.recipes.connect import ConnectSettings, connect, told
+from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.train import train
+from lehr.runs import TrainSettings
+
+NORMED = """
+from torch import nn
+def net(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, num_classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> tuple[str, str]:
+    place: Path = tmp_path_factory.mktemp("connect")
+    (place / "mine.py").write_text(NORMED)
+    own = {"data": "digits", "model": f"{place / 'mine.py'}:net", "epochs": 1, "batch_size": 64, "threads": 1}
+    for seed in (0, 1):
+        train(TrainSettings(**own, seed=seed), place / str(seed))
+    return str(place / "0"), str(place / "1")
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_every_part_is_judged_on_its_own_examples_and_by_statistics_of_training(runs, count):
+    data = load("digits")
+    found = connect(
+        ConnectSettings(
+            run=runs[0], other=runs[1], points=3, bn_batches=count, examples=100, parts=("train", "validation", "test")
+        )
+    )
+    a, b = (open_network(JudgeSettings(run=run)).model for run in runs)
+    inputs = [x for x, _ in islice(Batches(data, 64, 0).epoch(0), count)] if count else None
+    parts = {"train": data.train.take(torch.arange(100)), "validation": data.validation, "test": data.test}
+    for name, part in parts.items():
+        loader = [(data.prepare.judged(part.inputs), part.targets)]
+        wanted = told(barrier(a, b, loader, points=3, statistics=inputs))
+        assert found[name]["losses"] == pytest.approx(wanted["losses"], rel=1e-4), name
+        assert found[name]["errors"] == pytest.approx(wanted["errors"]), name
+    assert len({tuple(found[name]["losses"]) for name in parts}) == 3
