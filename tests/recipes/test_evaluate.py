@@ -10,6 +10,7 @@ from torch import nn
 from lehr import LehrError, Mask, select
 from lehr.data import load
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
+from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune, tune_settings
 from lehr.runs import TrainSettings
@@ -94,7 +95,11 @@ def test_the_published_files_of_a_user(real_data, tmp_path):
     options = {"run": str(tmp_path / "run"), "corrupted_data": str(tmp_path / "c"), "corruptions": ("fog",)}
     found = evaluate(EvaluateSettings(**options, examples=30, severities=(2,)))["corrupted"]
     assert found["corruptions"]["fog"]["count"] == 30
-    assert found["corruptions"]["fog"]["accuracy"] in (0.0, 1.0), "thirty times one image"
+    network = open_network(JudgeSettings(run=options["run"]))
+    with torch.no_grad():
+        logits = network.model.eval()(network.data.prepare.judged(test.inputs[:1]))
+    wanted = float(nn.functional.cross_entropy(logits, test.targets[:1]))
+    assert found["corruptions"]["fog"]["nll"] == pytest.approx(wanted, rel=1e-4), "thirty times one image"
     with pytest.raises(LehrError, match=r"snow\.npy"):
         evaluate(EvaluateSettings(**{**options, "corruptions": ("snow",)}))
 
