@@ -12,7 +12,8 @@ import torch
 from lehr import LehrError, Mask
 from lehr.analysis.quality import quality
 from lehr.ensembles import mean_logits, mean_probabilities
-from lehr.recipes.ensemble import EnsembleSettings, judge, open_members
+from lehr.recipes.ensemble import judge, open_members
+from lehr.recipes.questions import EnsembleSettings
 from lehr.recipes.train import train
 from lehr.report.cells import Cell
 from lehr.report.ensembles import markdown
@@ -133,6 +134,27 @@ def test_families_of_other_seeds_from_one_parent_are_apart(tmp_path):
     for runs in own.values():
         first, second = (Mask.load(RunFolder(run).mask) for run in runs)
         assert second == ~first
+
+
+def test_a_network_in_several_ensembles_is_asked_once_and_then_forgotten(grown, monkeypatch):
+    _, out = grown
+    asked, left = [], []
+    ask, over = judged_module.ask, judged_module._Asking.over
+    monkeypatch.setattr(judged_module, "ask", lambda *args, **more: asked.append(1) or ask(*args, **more))
+
+    def told(self, team):
+        over(self, team)
+        left.append(len(self.known))
+
+    monkeypatch.setattr(judged_module._Asking, "over", told)
+    settings = EnsembleSettings(run="", examples=40)
+    made = judge_studies([out], settings, Extra(deep=2, sizes=(2,)))
+    assert len(asked) == 2 + 2 * 4, "each parent and each child"
+    assert left[-1] == 0
+    monkeypatch.undo()
+    for team, result in made:
+        alone = judge(open_members(team.runs), settings)
+        assert result["probabilities"] == pytest.approx(alone["probabilities"]), team.label
 
 
 def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown, tmp_path):

@@ -82,7 +82,7 @@ def grow(
     Example: `lehr ensemble grow --data digits --model lenet5 --children 4 --epochs 5 --out runs/family`
     """
     arguments = dict(locals())
-    from lehr.recipes.ensemble import EnsembleSettings
+    from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, settings_from
@@ -159,7 +159,7 @@ def evaluate(
     Example: `lehr ensemble evaluate runs/family --temperature --bench`
     """
     arguments = dict(locals())
-    from lehr.recipes.ensemble import EnsembleSettings
+    from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
     from lehr.study.judged import judge_studies, publish
     from lehr.study.teams import Extra

@@ -1,8 +1,9 @@
-"""Scores on corrupted images, of whatever gives predictions."""
+"""Scores on corrupted images, of whatever gives predictions; and the images themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,18 @@ class CorruptedSettings(JudgeSettings):
         """The corruptions."""
         return self.corruptions or PUBLISHED
 
+    def sets(self) -> list[tuple[str, int]]:
+        """Every corruption at every severity."""
+        return [(name, severity) for name in self.named() for severity in self.severities]
+
 
 def corrupted_scores(
-    judged: Callable[[Batches], list[Quality]], data: Dataset, examples: Examples, settings: CorruptedSettings, bar: Bar
-) -> list[dict[str, Any]]:
-    """For each thing that is judged: scores by corruption, the mean over its severities, and the mean over all.
+    judged: Callable[[Batches], Quality], data: Dataset, examples: Examples, settings: CorruptedSettings, bar: Bar
+) -> dict[str, Any]:
+    """Scores by corruption, the mean over its severities, and the mean over all.
 
     Args:
-        judged: from batches to the scores of as many things as there are.
+        judged: from batches to scores.
         data, examples: the images.
         settings: which corruptions.
         bar: shows how far it is.
@@ -61,63 +66,62 @@ def corrupted_scores(
     Raises:
         LehrError: the data holds text, or published images do not fit.
     """
-    if data.task != "image-classification":
-        raise LehrError(f"{data.name} holds text: corruptions are for images, leave --corrupted out")
-    names = settings.named()
-    found: list[dict[str, list[Quality]]] = []
-    count = 0
-    for name in names:
-        for severity in settings.severities:
-            make = _published(settings, name, severity) if settings.corrupted_data else _generated(
-                examples, name, severity, settings.seed
-            )  # fmt: skip
-            try:
-                scores = judged(_prepared(make, data))
-            except (RuntimeError, IndexError, ValueError) as error:
-                if isinstance(error, LehrError):
-                    raise
-                raise LehrError(
-                    f"the corrupted images do not fit {data.name} ({str(error).splitlines()[0]}): CIFAR-10-C is for "
-                    "networks of CIFAR-10"
-                ) from None
-            found = found or [{} for _ in scores]
-            for own, one in zip(found, scores, strict=True):
-                own.setdefault(name, []).append(one)
-            count += 1
-            bar.update(count, name)
-    return [_told(own, settings, names) for own in found]
+    check_images(data)
+    found: dict[str, list[Quality]] = {}
+    for count, (name, severity) in enumerate(settings.sets(), 1):
+        with fitting(data):
+            batches = prepared(corrupted_images(examples, settings, name, severity), data)
+            found.setdefault(name, []).append(judged(batches))
+        bar.update(count, name)
+    return told(found, settings)
 
 
-def _told(found: dict[str, list[Quality]], settings: CorruptedSettings, names: tuple[str, ...]) -> dict[str, Any]:
+def told(found: Mapping[str, list[Quality]], settings: CorruptedSettings) -> dict[str, Any]:
+    """Scores by corruption and severity, as results have them, with the means."""
     return {
         "source": settings.corrupted_data or "generated",
         "severities": list(settings.severities),
         "mean": mean_quality(part for parts in found.values() for part in parts).as_dict(),
         "corruptions": {name: mean_quality(parts).as_dict() for name, parts in found.items()},
         "by_severity": {name: [part.as_dict() for part in parts] for name, parts in found.items()},
-        "deviations": {} if settings.corrupted_data else {n: DEVIATIONS[n] for n in names if n in DEVIATIONS},
+        "deviations": {}
+        if settings.corrupted_data
+        else {n: DEVIATIONS[n] for n in settings.named() if n in DEVIATIONS},
     }
 
 
-def _generated(examples: Examples, name: str, severity: int, seed: int) -> Callable[[], Iterator[Split]]:
-    def parts() -> Iterator[Split]:
+def check_images(data: Dataset) -> None:
+    """Raise where the data holds no images."""
+    if data.task != "image-classification":
+        raise LehrError(f"{data.name} holds text: corruptions are for images, leave --corrupted out")
+
+
+@contextmanager
+def fitting(data: Dataset) -> Iterator[None]:
+    """What goes wrong inside is told as images that do not fit a network."""
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError) as error:
+        if isinstance(error, LehrError):
+            raise
+        raise LehrError(
+            f"the corrupted images do not fit {data.name} ({str(error).splitlines()[0]}): CIFAR-10-C is for networks of CIFAR-10"
+        ) from None
+
+
+def corrupted_images(examples: Examples, settings: CorruptedSettings, name: str, severity: int) -> Iterator[Split]:
+    """The images of one corruption and severity, uint8 of shape (n, C, H, W), in parts; generated, or read from published files."""
+    if settings.corrupted_data is None:
         for first in range(0, len(examples), CORRUPTED_BATCH):
             part = examples.take(torch.arange(first, min(first + CORRUPTED_BATCH, len(examples))))
-            yield Split(corrupt(part.inputs, name, severity, seed=seed, start=first), part.targets)
-
-    return parts
-
-
-def _published(settings: CorruptedSettings, name: str, severity: int) -> Callable[[], Iterator[Split]]:
-    def parts() -> Iterator[Split]:
-        folder = Path(settings.corrupted_data or "")
-        images, labels = load_published(folder, name, severity, settings.examples)
-        for first in range(0, len(images), CORRUPTED_BATCH):
-            yield Split(images[first : first + CORRUPTED_BATCH], labels[first : first + CORRUPTED_BATCH])
-
-    return parts
+            yield Split(corrupt(part.inputs, name, severity, seed=settings.seed, start=first), part.targets)
+        return
+    images, labels = load_published(Path(settings.corrupted_data), name, severity, settings.examples)
+    for first in range(0, len(images), CORRUPTED_BATCH):
+        yield Split(images[first : first + CORRUPTED_BATCH], labels[first : first + CORRUPTED_BATCH])
 
 
-def _prepared(make: Callable[[], Iterator[Split]], data: Dataset) -> Batches:
-    for part in make():
+def prepared(parts: Iterable[Split], data: Dataset) -> Batches:
+    """The images as networks take them, with their targets."""
+    for part in parts:
         yield data.prepare.judged(part.inputs), part.targets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,25 +18,20 @@ from lehr.analysis.cost import cost
 from lehr.analysis.diversity import diversity
 from lehr.analysis.quality import Quality, quality
 from lehr.base.errors import LehrError, require
-from lehr.data import Batches, Dataset, Examples, evaluation_batches
-from lehr.ensembles import COMBINE, Ensemble
+from lehr.data import Batches, Dataset
+from lehr.ensembles import COMBINE
 from lehr.ensembles.swag import swag
 from lehr.masks import Mask
-from lehr.recipes.corrupted import CorruptedSettings, corrupted_scores
+from lehr.recipes.corrupted import told
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.parent import parent_settings
+from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, ask
 from lehr.runs import RunFolder, Settings
 from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
 from lehr.training.progress import SILENT, Bar
 
 PASSES = 3  # of a training step: forward, and backward for inputs and for weights
 COUNTED = 4  # examples of the batch whose operations are counted
-
-
-class EnsembleSettings(CorruptedSettings):
-    """How members are judged together; `run` is that of the first of them."""
-
-    temperature: bool = False  # whether one is fitted on the validation set
 
 
 @dataclass(frozen=True)
@@ -47,17 +42,6 @@ class Members:
     masks: tuple[Mask | None, ...]
     data: Dataset
     runs: tuple[str, ...]
-
-    def logits(self, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Of every member, (M, n, classes), and the targets, (n,)."""
-        ensemble = Ensemble(self.networks, batched=False)
-        found, targets = [], []
-        with torch.inference_mode():
-            for inputs, wanted in batches:
-                out = ensemble.members(inputs).float()
-                found.append(out.reshape(len(out), -1, out.shape[-1]))
-                targets.append(wanted.reshape(-1))
-        return torch.cat(found, 1), torch.cat(targets)
 
 
 def open_members(runs: Sequence[str]) -> Members:
@@ -90,8 +74,20 @@ def sampled(members: Members, count: int, *, seed: int = 0) -> Members:
     return replace(members, networks=tuple(networks), masks=(None,) * count)
 
 
-def judge(members: Members, settings: EnsembleSettings, *, bar: Bar = SILENT) -> dict[str, Any]:
+def judge(
+    members: Members,
+    settings: EnsembleSettings,
+    *,
+    answers: Sequence[Answers] | None = None,
+    bar: Bar = SILENT,
+) -> dict[str, Any]:
     """Scores of members together and alone.
+
+    Args:
+        members: of an ensemble.
+        settings: on what they are judged.
+        answers: of each of them to these questions; None: they are asked.
+        bar: shows how far asking is.
 
     Returns:
         ``probabilities`` and ``logits``, scores of the mean of either, with ``corrupted`` inside where asked for; ``members``, those of each; with
@@ -101,12 +97,17 @@ def judge(members: Members, settings: EnsembleSettings, *, bar: Bar = SILENT) ->
     Raises:
         LehrError: there is no such corruption, or the data holds text.
     """
-    settings.check()
-    data = members.data
-    examples: Examples = data.test
-    if settings.examples is not None:
-        examples = examples.take(torch.arange(min(settings.examples, len(examples))))
-    logits, targets = members.logits(evaluation_batches(examples, data))
+    if answers is None:
+        questions, steps = Questions(members.data, settings), 0
+        answers = []
+        for network in members.networks:
+            answers.append(ask(network, questions, bar=bar, done=steps))
+            steps += len(questions.keys)
+
+    def together(key: Key) -> tuple[Tensor, Tensor]:
+        return torch.stack([one[key].logits for one in answers]), answers[0][key].targets
+
+    logits, targets = together(TEST)
     result: dict[str, Any] = {
         "count": len(members.networks),
         **{name: quality(combine(logits), targets).as_dict() for name, combine in COMBINE.items()},
@@ -117,18 +118,17 @@ def judge(members: Members, settings: EnsembleSettings, *, bar: Bar = SILENT) ->
     if len(logits) > 1:
         result["diversity"] = diversity(logits, targets).as_dict()
     if settings.temperature:
-        known, labels = members.logits(evaluation_batches(data.validation, data))
+        known, labels = together(VALIDATION)
         fitted = fit_temperature(COMBINE["probabilities"](known), labels)
         scaled = quality(COMBINE["probabilities"](logits) / fitted, targets).as_dict()
         result["temperature"] = {"value": fitted, **scaled}
     if settings.asked:
-
-        def judged(batches: Iterator[tuple[Tensor, Tensor]]) -> list[Quality]:
-            own, wanted = members.logits(batches)
-            return [quality(combine(own), wanted) for combine in COMBINE.values()]
-
-        for name, found in zip(COMBINE, corrupted_scores(judged, data, examples, settings, bar), strict=True):
-            result[name]["corrupted"] = found
+        for name, combine in COMBINE.items():
+            found: dict[str, list[Quality]] = {}
+            for key in settings.sets():
+                own, wanted = together(key)
+                found.setdefault(key[0], []).append(quality(combine(own), wanted))
+            result[name]["corrupted"] = told(found, settings)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -57,9 +58,7 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     if data.task == "language-modelling":
         result["bits_per_character"] = clean.nll / math.log(2)
     if settings.asked:
-        (result["corrupted"],) = corrupted_scores(
-            lambda batches: [_quality(model, batches)], data, examples, settings, bar
-        )
+        result["corrupted"] = corrupted_scores(partial(_quality, model), data, examples, settings, bar)
     return result
 
 

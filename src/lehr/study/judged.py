@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lehr.base.files import read_json, write_json, write_text
-from lehr.recipes.ensemble import EnsembleSettings, Members, judge, open_members, sampled
+from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
+from lehr.recipes.questions import Answers, EnsembleSettings, Questions, ask
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, ensemble_rows
@@ -49,35 +51,73 @@ def judge_studies(
         found += [(folder, team) for team in own if _runs(team) not in known]  # a study that is given twice counts once
     extra.check([team for _, team in found])
     judged: Judged = []
-    steps = len(settings.named()) * len(settings.severities) if settings.asked else 1
+    asking = _Asking(settings, [team for _, team in found], show=show)
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
         result = read_json(kept) if kept.is_file() else None
-        told = "".join(
-            c if c.isalnum() or c in "-." else "-"
-            for c in f"{team.study}-{team.label}-{team.way + '-' if team.way else ''}{team.seed}.lehr"
-        )
-        masked = (
-            len(team.runs) > 1
-            and not team.samples
-            and all((Path(run) / "mask.safetensors").is_file() for run in team.runs)
-        )
-        measured = (
-            files is None or not masked or (result is not None and "latency" in result and (files / told).is_file())
-        )
-        members = None if result is not None and measured else _open(team)
-        if result is None:
-            assert members is not None
-            with bar(f"{team.label}, seed {team.seed}", steps, show=show) as line:
-                result = judge(members, settings, bar=line)
-            write_json(kept, result)
-        if files is not None and members is not None and masked:
-            result["bytes"] = pack_members(members, files / told)
-            result["speed"] = latency(members)
-            result["latency"] = result["speed"]["ratio"]
-            write_json(kept, result)
+        file = None if files is None or not _masked(team) else files / _file_name(team)
+        timed = file is None or (result is not None and "latency" in result and file.is_file())
+        if result is None or not timed:
+            members = _open(team)
+            if result is None:
+                result = judge(members, settings, answers=asking.answers(team, members))
+                write_json(kept, result)
+            if file is not None:
+                result["bytes"] = pack_members(members, file)
+                result["speed"] = latency(members)
+                result["latency"] = result["speed"]["ratio"]
+                write_json(kept, result)
+        asking.over(team)
         judged.append((team, result))
     return judged
+
+
+class _Asking:
+    """Who has answered already: a network that is in several ensembles is asked once."""
+
+    def __init__(self, settings: EnsembleSettings, teams: Sequence[Team], *, show: bool) -> None:
+        self.settings, self.show = settings, show
+        self.questions: list[Questions] = []
+        self.known: dict[str, Answers] = {}
+        self.wanted = Counter(run for team in teams if not team.samples for run in team.runs)
+
+    def answers(self, team: Team, members: Members) -> list[Answers]:
+        """Of every member, in order."""
+        own = next((one for one in self.questions if one.fit(members.data)), None)
+        if own is None:
+            own = Questions(members.data, self.settings)
+            self.questions.append(own)
+        runs = [None] * len(members.networks) if team.samples else list(team.runs)
+        left = sum(run not in self.known for run in runs)
+        found, done = [], 0
+        with bar(f"{team.label}, seed {team.seed}", left * len(own.keys), show=self.show) as line:
+            for run, network in zip(runs, members.networks, strict=True):
+                if run is not None and run in self.known:
+                    found.append(self.known[run])
+                    continue
+                found.append(ask(network, own, bar=line, done=done))
+                done += len(own.keys)
+                if run is not None:
+                    self.known[run] = found[-1]
+        return found
+
+    def over(self, team: Team) -> None:
+        """Forget what no ensemble to come will need."""
+        if not team.samples:
+            self.wanted.subtract(team.runs)
+        self.known = {run: answers for run, answers in self.known.items() if self.wanted[run] > 0}
+
+
+def _masked(team: Team) -> bool:
+    """Whether it is a family that can be one file: several runs, each with a mask."""
+    several = len(team.runs) > 1 and not team.samples
+    return several and all((Path(run) / "mask.safetensors").is_file() for run in team.runs)
+
+
+def _file_name(team: Team) -> str:
+    way = f"{team.way}-" if team.way else ""
+    name = f"{team.study}-{team.label}-{way}{team.seed}.lehr"
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
 
 
 def _runs(team: Team) -> tuple[int, tuple[str, ...]]:

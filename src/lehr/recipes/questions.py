@@ -1,0 +1,118 @@
+"""What networks are asked, and what they answer: each network once, corrupted images made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lehr.base.errors import LehrError
+from lehr.data import Dataset, Examples, Split, evaluation_batches
+from lehr.ensembles import Ensemble
+from lehr.recipes.corrupted import Batches, CorruptedSettings, check_images, corrupted_images, fitting, prepared
+from lehr.training.progress import SILENT, Bar
+
+REMEMBERED = 4 << 30  # bytes of corrupted images
+TEST, VALIDATION = "test", "validation"
+Key = str | tuple[str, int]  # one of those two, or a corruption at a severity
+
+
+class EnsembleSettings(CorruptedSettings):
+    """How members are judged together; `run` is that of the first of them."""
+
+    temperature: bool = False  # whether one is fitted on the validation set
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one network to one set of images: logits, (n, classes), and the targets, (n,)."""
+
+    logits: Tensor
+    targets: Tensor
+
+
+Answers = dict[Key, Answer]
+
+
+class Questions:
+    """The sets of images that members are judged on.
+
+    Args:
+        data: of all networks that will be asked.
+        settings: which sets.
+
+    Raises:
+        LehrError: there is no such corruption, or the data holds text.
+    """
+
+    def __init__(self, data: Dataset, settings: EnsembleSettings) -> None:
+        settings.check()
+        if settings.asked:
+            check_images(data)
+        self.settings, self.data = settings, data
+        self.examples: Examples = data.test
+        if settings.examples is not None:
+            self.examples = self.examples.take(torch.arange(min(settings.examples, len(self.examples))))
+        self.keys: tuple[Key, ...] = (
+            TEST, *([VALIDATION] if settings.temperature else []), *(settings.sets() if settings.asked else []),
+        )  # fmt: skip
+        self.made: dict[Key, list[Split]] = {}
+        self.size = 0
+
+    def fit(self, data: Dataset) -> bool:
+        """Whether these are the questions for networks of other runs on this data."""
+        mine, other = ((one.name, one.input_shape, len(one.test), len(one.validation)) for one in (self.data, data))
+        return mine == other
+
+    def batches(self, key: Key) -> Batches:
+        """One set, as networks take it."""
+        if key == TEST:
+            return evaluation_batches(self.examples, self.data)
+        if key == VALIDATION:
+            return evaluation_batches(self.data.validation, self.data)
+        return prepared(self._images(key), self.data)
+
+    def _images(self, key: Key) -> Iterator[Split]:
+        if key in self.made:
+            yield from self.made[key]
+            return
+        assert isinstance(key, tuple)
+        parts = []
+        for part in corrupted_images(self.examples, self.settings, *key):
+            parts.append(part)
+            yield part
+        size = sum(part.inputs.numel() for part in parts)
+        if self.size + size <= REMEMBERED:
+            self.made[key] = parts
+            self.size += size
+
+
+def ask(network: nn.Module, questions: Questions, *, bar: Bar = SILENT, done: int = 0) -> Answers:
+    """What a network answers to every set.
+
+    Args:
+        network: on the CPU.
+        questions: the sets.
+        bar: shows how far it is, from `done` on.
+
+    Raises:
+        LehrError: the images do not fit the network.
+    """
+    alone = Ensemble((network,), batched=False)
+    found: Answers = {}
+    for count, key in enumerate(questions.keys, done + 1):
+        logits, targets = [], []
+        guard = fitting(questions.data) if isinstance(key, tuple) else nullcontext()
+        with guard, torch.inference_mode():
+            for inputs, wanted in questions.batches(key):
+                (out,) = alone.members(inputs).float()
+                logits.append(out.reshape(-1, out.shape[-1]))
+                targets.append(wanted.reshape(-1))
+        if not logits:
+            raise LehrError(f"there are no images of {key}: give more examples")
+        found[key] = Answer(torch.cat(logits), torch.cat(targets))
+        bar.update(count, key if isinstance(key, str) else key[0])
+    return found

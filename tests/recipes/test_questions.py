@@ -1,0 +1,76 @@
+"""Networks are asked once, about images that are made once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lehr import LehrError
+from lehr.data import Dataset, Split, load
+from lehr.recipes import corrupted, questions
+from lehr.recipes.questions import EnsembleSettings, Questions, ask
+
+KINDS = ("gaussian_noise", "contrast")
+SETTINGS = EnsembleSettings(run="", corrupted=True, corruptions=KINDS, severities=(2, 5), examples=6, temperature=True)
+
+
+def images() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (9, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    return replace(
+        load("digits"), test=Split(pixels, torch.arange(9) % 3), validation=Split(pixels[:4], torch.arange(4))
+    )
+
+
+def network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, 10)).eval()
+
+
+def test_every_set_is_asked_and_the_answers_are_the_networks():
+    asked = Questions(images(), SETTINGS)
+    first = network(0)
+    found = ask(first, asked)
+    assert list(found) == ["test", "validation", *((kind, s) for kind in KINDS for s in (2, 5))]
+    data = images()
+    with torch.no_grad():
+        assert torch.allclose(found["test"].logits, first(data.prepare.judged(data.test.inputs[:6])), atol=1e-6)
+        changed = corrupted.corrupt(data.test.inputs[:6], "contrast", 5, seed=0)
+        assert torch.allclose(found["contrast", 5].logits, first(data.prepare.judged(changed)), atol=1e-5)
+    assert found["validation"].targets.tolist() == [0, 1, 2, 3]
+    assert found["contrast", 5].targets.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(("room", "times"), [(questions.REMEMBERED, 4), (0, 8), (6 * 256, 7)])
+def test_images_are_made_once_as_far_as_there_is_room_and_are_the_same_then(monkeypatch, room, times):
+    made = []
+    corrupt = corrupted.corrupt
+
+    def counted(inputs, name, severity, **more):
+        made.append((name, severity))
+        return corrupt(inputs, name, severity, **more)
+
+    monkeypatch.setattr(corrupted, "corrupt", counted)
+    monkeypatch.setattr(questions, "REMEMBERED", room)
+    asked = Questions(images(), SETTINGS)
+    first, again = ask(network(0), asked), ask(network(0), asked)
+    assert len(made) == times
+    assert all(torch.equal(first[key].logits, again[key].logits) for key in first)
+
+
+def test_a_network_of_other_images_is_one_sentence():
+    with pytest.raises(LehrError, match=r"the corrupted images do not fit digits"):
+        small = EnsembleSettings(run="", corrupted=True, corruptions=("contrast",), severities=(1,), examples=2)
+        asked = Questions(images(), small)
+        asked.keys = (("contrast", 1),)
+        ask(nn.Linear(3, 3), asked)
+
+
+def test_they_fit_networks_of_the_same_data_only():
+    asked = Questions(images(), SETTINGS)
+    assert asked.fit(images())
+    assert not asked.fit(replace(images(), name="other"))
+    assert not asked.fit(replace(images(), validation=images().test))
