@@ -164,6 +164,10 @@ def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown
     run_study(family(**{**SMALL, "child_epochs": 2}, children=2), tmp_path / "other")
     rows = ensemble_rows(judge_studies([out, tmp_path / "other"], EnsembleSettings(run="")))
     assert {row.label for row in rows} >= {"out: anti-random", "other: anti-random"}
+    both = judge_studies([out, tmp_path / "other"], EnsembleSettings(run="", examples=50), Extra(sizes=(1,)))
+    publish(both, tmp_path / "page", ["lehr"])
+    plot = (tmp_path / "page" / "reliability.svg").read_text()
+    assert plot.count("out: anti-random") == plot.count("other: anti-random") > 0
 
 
 def test_a_study_that_was_moved_costs_what_it_did(grown, tmp_path):

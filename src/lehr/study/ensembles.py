@@ -32,20 +32,28 @@ class EnsembleRow:
         return {"label": self.label, "members": self.members, "n": self.n, "mean": mean, "sd": sd}
 
 
+def labels(teams: Sequence[Team]) -> list[str]:
+    """What each is called: its label, after the name of its study where several have that.
+
+    >>> labels([Team("dense", 0, (), study="a"), Team("dense", 0, (), study="b"), Team("random", 0, (), study="a")])
+    ['a: dense', 'b: dense', 'random']
+    """
+    studies: dict[str, set[str]] = {}
+    for team in teams:
+        studies.setdefault(team.label, set()).add(team.study)
+    return [f"{team.study}: {team.label}" if len(studies[team.label]) > 1 else team.label for team in teams]
+
+
 MEASURES = ("accuracy", "nll", "ece", "brier")
 
 
 def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]]) -> list[EnsembleRow]:
     """Rows in the order of the teams, from what `lehr.recipes.ensemble.judge` gives for each of them."""
-    groups: dict[tuple[str, str, int], list[dict[str, float]]] = {}
-    for team, result in judged:
-        groups.setdefault((team.study, team.label, result["count"]), []).append(_measures(result))
-    studies: dict[str, set[str]] = {}
-    for study, label, _ in groups:
-        studies.setdefault(label, set()).add(study)
+    groups: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for label, (_, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
+        groups.setdefault((label, result["count"]), []).append(_measures(result))
     rows = []
-    for (study, own, count), found in groups.items():
-        label = f"{study}: {own}" if len(studies[own]) > 1 else own
+    for (label, count), found in groups.items():
         columns = {
             name: [one[name] for one in found if name in one] for name in dict.fromkeys(n for one in found for n in one)
         }

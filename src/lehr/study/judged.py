@@ -15,7 +15,7 @@ from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, ask
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
-from lehr.study.ensembles import EnsembleRow, ensemble_rows
+from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels
 from lehr.study.run import read_study_folder
 from lehr.study.teams import NOTHING, Extra, Team, teams
 from lehr.training.progress import bar
@@ -137,8 +137,12 @@ def publish(judged: Judged, out: Path, command: Sequence[str]) -> tuple[list[Ens
         "rows": [row.as_dict() for row in rows],
         "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
     })  # fmt: skip
-    firsts = {team.label: result["reliability"] for team, result in reversed(judged)}
-    reliability, scores = reliability_plot({row.label: firsts[row.label] for row in rows}), scores_plot(rows)
+    named = zip(labels([team for team, _ in judged]), judged, strict=True)
+    firsts: dict[str, Any] = {}
+    for label, (team, result) in named:
+        if not team.way.isdigit():  # of a whole family, at its first seed
+            firsts.setdefault(label, result["reliability"])
+    reliability, scores = reliability_plot(firsts), scores_plot(rows)
     write_text(out / "reliability.svg", reliability)
     write_text(out / "ensembles.svg", scores)
     write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command)))
