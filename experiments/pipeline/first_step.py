@@ -32,7 +32,7 @@ def main() -> None:
     inputs, targets = data.prepare.judged(data.train.inputs), data.train.targets
     print("| initialisation | gradient of the first layer | of the head | channels without a signal |")
     print("|---|---:|---:|---:|")
-    for name in ("default", "zero", "zero-randomised"):
+    for name in ("default", "zero", "zero-orthogonal"):
         torch.manual_seed(0)
         network = initialise(vgg16(num_classes=data.num_classes, input_shape=data.input_shape), name)
         logits, found = variances(network, inputs)

@@ -14,7 +14,7 @@ from torch import nn
 import lehr
 from lehr import LehrError
 from lehr.models import create, initialise
-from lehr.models.initialise import matrix, randomised
+from lehr.models.initialise import matrix, orthogonal
 
 
 def reference(m: int, n: int) -> np.ndarray:
@@ -116,16 +116,14 @@ def test_an_unknown_initialisation_is_told():
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5))
-def test_the_randomised_matrix_has_entries_of_one_size_and_keeps_lengths(m, n, seed):
+def test_the_orthogonal_matrix_keeps_lengths_and_has_no_two_rows_alike(m, n, seed):
     torch.manual_seed(seed)
-    found = randomised(m, n)
+    found = orthogonal(m, n)
     if m <= n:
         assert torch.equal(found, matrix(m, n))
         return
-    p = 1 << (m - 1).bit_length()
-    assert torch.allclose(found.abs(), torch.full((m, n), p**-0.5))
-    if m == p:
-        assert torch.allclose(found.T @ found, torch.eye(n), atol=1e-5)
+    assert torch.allclose(found.T @ found, torch.eye(n), atol=1e-5)
+    assert len(torch.unique(found, dim=0)) == m
 
 
 def widening() -> nn.Sequential:
@@ -142,17 +140,17 @@ def without_signal(model: nn.Module) -> int:
     return int((out.var((0, 2, 3)) < 1e-9).sum())
 
 
-def test_widening_twice_leaves_channels_without_a_signal_unless_signs_are_drawn():
+def test_widening_twice_leaves_channels_without_a_signal_unless_they_are_orthogonal():
     torch.manual_seed(0)
     assert without_signal(initialise(widening(), "zero")) >= 32
-    assert without_signal(initialise(widening(), "zero-randomised")) == 0
+    assert without_signal(initialise(widening(), "zero-orthogonal")) == 0
 
 
 def test_draws_differ_by_seed_and_by_layer():
     def weights(seed: int) -> list[torch.Tensor]:
         torch.manual_seed(seed)
         model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4), nn.Linear(4, 8))
-        return [p.detach().clone() for p in initialise(model, "zero-randomised").parameters() if p.ndim == 2]
+        return [p.detach().clone() for p in initialise(model, "zero-orthogonal").parameters() if p.ndim == 2]
 
     first, again, other = weights(0), weights(0), weights(1)
     assert all(map(torch.equal, first, again))

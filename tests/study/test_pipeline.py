@@ -31,7 +31,7 @@ def settings(*stages: str, **more) -> tuple[TrainSettings, TuneSettings]:
 def test_what_each_stage_means():
     dense, tuned = settings()
     assert (dense.init, dense.learn_mask, dense.mask_warm_up, dense.mask_ramp) == (
-        "zero-randomised",
+        "zero-orthogonal",
         3.0,
         "0.25",
         "0.5",

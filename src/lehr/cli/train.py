@@ -24,7 +24,7 @@ def train(
     ] = None,
     init: Annotated[
         str,
-        typer.Option(help="How weights begin: default, zero (ZerO) or zero-randomised.", rich_help_panel=options.DATA),
+        typer.Option(help="How weights begin: default, zero (ZerO) or zero-orthogonal.", rich_help_panel=options.DATA),
     ] = "default",
     limit: options.Limit = None,
     image_size: options.ImageSize = None,

@@ -42,21 +42,22 @@ def zero(model: nn.Module) -> nn.Module:
     return _with(model, matrix)
 
 
-@initialisations.register("zero-randomised")
-def zero_randomised(model: nn.Module) -> nn.Module:
-    """ZerO with randomised Hadamard transforms: `zero` for every layer that does not widen, `randomised` for those that do.
+@initialisations.register("zero-orthogonal")
+def zero_orthogonal(model: nn.Module) -> nn.Module:
+    """ZerO with random orthogonal matrices where layers widen, and `zero` everywhere else.
 
-    After one widening layer channels are copies of each other, in periods of a power of two, and the Hadamard transform of the
-    next takes all but a few to 0 exactly. A batch-norm multiplies what is left of them, rounding errors, by up to 300, and
-    their gradients too: a VGG-16 does not train from `zero`. Signs drawn from torch's generator leave no channel without a
-    signal. Ours, not the paper's; where no layer widens the two are the same.
+    After one widening layer of ZerO channels are copies of each other, in periods of a power of two, and the Hadamard transform of
+    the next takes all but a few to 0 exactly. A batch-norm multiplies what is left of them, rounding errors, by up to 300, and
+    their gradients too: a VGG-16 does not train from `zero`. Orthogonal matrices, drawn from torch's generator (Saxe et al. 2014,
+    1312.6120), keep lengths as well and leave neither copies nor channels without a signal. Ours, not the paper's; where no
+    layer widens the two are the same.
 
     >>> _ = torch.manual_seed(0)
-    >>> layer = zero_randomised(nn.Linear(2, 4))
-    >>> bool((2 * layer.weight).abs().eq(1).all())
+    >>> layer = zero_orthogonal(nn.Linear(2, 4))
+    >>> torch.allclose(layer.weight.T @ layer.weight, torch.eye(2), atol=1e-6)
     True
     """
-    return _with(model, randomised)
+    return _with(model, orthogonal)
 
 
 def _with(model: nn.Module, matrix_of: Callable[[int, int], Tensor]) -> nn.Module:
@@ -87,24 +88,15 @@ def matrix(outputs: int, inputs: int) -> Tensor:
     return result
 
 
-def randomised(outputs: int, inputs: int) -> Tensor:
-    """A randomised Hadamard transform where outputs > inputs, else `matrix`: (outputs, inputs).
+def orthogonal(outputs: int, inputs: int) -> Tensor:
+    """Random with orthonormal columns where outputs > inputs, else `matrix`: (outputs, inputs).
 
-    ``R H_p D C / sqrt(p)`` with random signs D, its rows R and columns C drawn without repetition. Its
-    columns have length 1 where outputs is a power of two, and are then orthogonal.
-
-    >>> _ = torch.manual_seed(0)
-    >>> w = randomised(4, 2)
-    >>> (w.T @ w).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    >>> orthogonal(2, 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
     if outputs <= inputs:
         return matrix(outputs, inputs)
-    p = 1 << (outputs - 1).bit_length()
-    rows, columns = torch.randperm(p)[:outputs], torch.randperm(p)[:inputs]
-    signs = 2.0 * torch.randint(2, (inputs,)) - 1
-    whole = torch.from_numpy(hadamard(p)).to(torch.float32)
-    result: Tensor = whole[rows][:, columns] * signs / p**0.5
+    result: Tensor = nn.init.orthogonal_(torch.empty(outputs, inputs))
     return result
 
 

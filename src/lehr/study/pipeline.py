@@ -36,7 +36,7 @@ def pipeline(
 ) -> Study:
     """The study of an end-to-end pipeline (after 2312.01653, whose schedules are not known to us: these are ours).
 
-    A dense run begins with ZerO, its Hadamard transforms randomised (`zero`), and learns a mask with its weights (`mask`). Then weights are chosen, by ``|w m|`` with
+    A dense run begins with ZerO, orthogonal where layers widen (`zero`), and learns a mask with its weights (`mask`). Then weights are chosen, by ``|w m|`` with
     `mask` and `magnitude`, by ``|w|`` with `magnitude` alone, by m with `mask` alone, and tuned by `method`, with labels,
     activations and skips smoothed for the first half (`smooth`). Beside it stand the dense network and, with `ablate`, the pipeline without
     each stage, magnitude alone, and each other stage with magnitude alone; all with as many epochs in all.
@@ -106,7 +106,7 @@ def _settings(stages: Sequence[str], parts: Sequence[str], settings: dict[str, A
     """What stages mean in a study file."""
     values: dict[str, Any] = {}
     if "zero" in stages:
-        values["init"] = "zero-randomised"
+        values["init"] = "zero-orthogonal"
     if "mask" in stages:
         own = {name: value for name, value in settings.items() if name == "learn_mask" or name.startswith("mask_")}
         values |= {"learn_mask": PRESSURE, "mask_warm_up": WARM_UP, "mask_ramp": RAMP} | own
