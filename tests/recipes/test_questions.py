@@ -11,7 +11,7 @@ from torch import nn
 from lehr import LehrError
 from lehr.data import Dataset, Split, load
 from lehr.recipes import corrupted, questions
-from lehr.recipes.questions import EnsembleSettings, Questions, ask
+from lehr.recipes.questions import EnsembleSettings, Questions, alike, ask
 
 KINDS = ("gaussian_noise", "contrast")
 SETTINGS = EnsembleSettings(run="", corrupted=True, corruptions=KINDS, severities=(2, 5), examples=6, temperature=True)
@@ -70,7 +70,8 @@ def test_a_network_of_other_images_is_one_sentence():
 
 
 def test_they_fit_networks_of_the_same_data_only():
-    asked = Questions(images(), SETTINGS)
-    assert asked.fit(images())
-    assert not asked.fit(replace(images(), name="other"))
-    assert not asked.fit(replace(images(), validation=images().test))
+    assert alike(images(), images())
+    assert not alike(images(), replace(images(), name="other"))
+    assert not alike(images(), replace(images(), validation=images().test))
+    assert not alike(load("digits", limit=100), load("digits", limit=200)), "scaled by what was trained on"
+    assert alike(load("digits", augment=True), load("digits", augment=False)), "nobody is judged on what is cropped"

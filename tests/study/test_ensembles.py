@@ -157,6 +157,20 @@ def test_a_network_in_several_ensembles_is_asked_once_and_then_forgotten(grown, 
         assert result["probabilities"] == pytest.approx(alone["probabilities"]), team.label
 
 
+def test_studies_that_scale_images_in_two_ways_are_asked_apart(grown, tmp_path):
+    _, out = grown
+    limited = tmp_path / "limited"
+    run_study(family(**{**SMALL, "limit": 300}, children=2), limited)
+    settings = EnsembleSettings(run="", examples=60)
+    together, alone = judge_studies([out, limited], settings), judge_studies([limited], settings)
+    assert [result for team, result in together if team.study == "limited"] == [result for _, result in alone]
+    for team, result in alone:
+        assert result["members"] == judge(open_members(team.runs), settings)["members"]
+    runs = [next(team.runs[0] for team, _ in together if team.study == study) for study in ("out", "limited")]
+    with pytest.raises(LehrError, match=r"see digits scaled in two ways: give members with one limit"):
+        open_members(runs)
+
+
 def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown, tmp_path):
     _, out = grown
     once = judge_studies([out], EnsembleSettings(run=""))

@@ -173,6 +173,12 @@ def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     return {name: tuple(value) if isinstance(value, list) else value for name, value in wanted.items()}
 
 
+def typed(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was given, be it with its default value."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def words(text: str) -> tuple[str, ...]:
     """Words separated by commas.
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from lehr.study.stability import Stability
 
 
+MEASURING = ("folder", "points", "bn_batches", "as_json", "quiet")
+
+
 def stability(
+    ctx: typer.Context,
     folder: Annotated[
         Path | None, typer.Argument(help="A study that has copies of tickets (default: one is run).")
     ] = None,
@@ -68,18 +72,18 @@ def stability(
     from lehr.study.stability import stability as measure
     from lehr.study.stability import stability_study
 
-    given = options.chosen(arguments, SETTINGS)
     if folder is not None:
-        found = read_study_folder(folder)
-        clash = next((name for name in ("data", "model", "out") if arguments[name] is not None), None)
+        clash = next((name for name in arguments if options.typed(ctx, name) and name not in MEASURING), None)
         require(clash is None, f"{clash} is given and the study in {folder} has its own: leave it out")
+        found = read_study_folder(folder)
     else:
         require(
             data is not None and model is not None,
             "there is nothing to train: give --data and --model, or the folder of a study",
         )
         study = stability_study(
-            rounds=rounds, rate=rate, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers), **given
+            rounds=rounds, rate=rate, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers),
+            **options.chosen(arguments, SETTINGS),
         )  # fmt: skip
         found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
         publish(found, folder, command())
@@ -101,7 +105,7 @@ def stability(
     for step in steps:
         title = f"{found.study.title}, rewound to {step}, {len(rows[0].accuracy)} seed(s)"
         printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
-    for name in plots:
+    for name in (*plots, *(page.name for page in folder.glob("report.html"))):
         printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
 
 

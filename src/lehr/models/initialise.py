@@ -48,7 +48,7 @@ def zero_orthogonal(model: nn.Module) -> nn.Module:
 
     After one widening layer of ZerO channels are copies of each other, in periods of a power of two, and the Hadamard transform of
     the next takes all but a few to 0 exactly. A batch-norm multiplies what is left of them, rounding errors, by up to 300, and
-    their gradients too: a VGG-16 does not train from `zero`. Orthogonal matrices, drawn from torch's generator (Saxe et al. 2014,
+    their gradients too: a narrow VGG-16 does not train from `zero`. Orthogonal matrices, drawn from torch's generator (Saxe et al. 2014,
     1312.6120), keep lengths as well and leave neither copies nor channels without a signal. Ours, not the paper's; where no
     layer widens the two are the same.
 

@@ -25,7 +25,7 @@ from lehr.masks import Mask
 from lehr.recipes.corrupted import told
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.parent import parent_settings
-from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, ask
+from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, alike, ask
 from lehr.runs import RunFolder, Settings
 from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
 from lehr.training.progress import SILENT, Bar
@@ -56,6 +56,8 @@ def open_members(runs: Sequence[str]) -> Members:
     for run, one in zip(runs, opened, strict=True):
         if one.data.name != data.name or one.data.input_shape != data.input_shape:
             raise LehrError(f"{runs[0]} is of {data.name} and {run} of {one.data.name}: give members of the same data")
+        if not alike(one.data, data):
+            raise LehrError(f"{runs[0]} and {run} see {data.name} scaled in two ways: give members with one limit")
     return Members(tuple(one.model for one in opened), tuple(one.mask for one in opened), data, tuple(runs))
 
 

@@ -37,6 +37,19 @@ class Answer:
 Answers = dict[Key, Answer]
 
 
+def alike(one: Dataset, other: Dataset) -> bool:
+    """Whether two data sets ask the same of networks: the same images, prepared in one way.
+
+    The mean and deviation that images are scaled by are those of the examples trained on, so that a limit tells two apart.
+    """
+    first, second = ((d.name, d.input_shape, len(d.test), len(d.validation)) for d in (one, other))
+    if first != second:
+        return False
+    index = torch.zeros(1, dtype=torch.int64)
+    a, b = (d.prepare.judged(d.test.take(index).inputs) for d in (one, other))
+    return torch.equal(a, b)
+
+
 class Questions:
     """The sets of images that members are judged on.
 
@@ -61,11 +74,6 @@ class Questions:
         )  # fmt: skip
         self.made: dict[Key, list[Split]] = {}
         self.size = 0
-
-    def fit(self, data: Dataset) -> bool:
-        """Whether these are the questions for networks of other runs on this data."""
-        mine, other = ((one.name, one.input_shape, len(one.test), len(one.validation)) for one in (self.data, data))
-        return mine == other
 
     def batches(self, key: Key) -> Batches:
         """One set, as networks take it."""

@@ -12,7 +12,7 @@ from typing import Any
 from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
-from lehr.recipes.questions import Answers, EnsembleSettings, Questions, ask
+from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels
@@ -83,7 +83,7 @@ class _Asking:
 
     def answers(self, team: Team, members: Members) -> list[Answers]:
         """Of every member, in order."""
-        own = next((one for one in self.questions if one.fit(members.data)), None)
+        own = next((one for one in self.questions if alike(one.data, members.data)), None)
         if own is None:
             own = Questions(members.data, self.settings)
             self.questions.append(own)
