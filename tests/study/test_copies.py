@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 
+from lehr import LehrError
 from lehr.study import copies
-from lehr.study.copies import barrier_between
+from lehr.study.copies import FILE, barrier_between
 
 
 def test_a_barrier_is_measured_once_for_every_pair_part_and_precision(tmp_path, monkeypatch):
@@ -26,3 +27,10 @@ def test_a_barrier_is_measured_once_for_every_pair_part_and_precision(tmp_path, 
         ]
         assert found == pytest.approx([(i + 1) / 100 for i in range(24)])
     assert asked == [(*pair, (part,), points, count) for pair, part, points, count in ways]
+
+
+@pytest.mark.parametrize("held", ["[]", '{"a b barrier test 5 0": [1]}', '{"a b barrier test 5 0": [0.1, 0.2]}', "{"])
+def test_a_file_of_measurements_that_is_damaged_is_told(tmp_path, held):
+    (tmp_path / FILE).write_text(held)
+    with pytest.raises(LehrError, match=r"between\.json is damaged"):
+        barrier_between("a", "b", tmp_path, part="test", points=5, bn_batches=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,14 @@ def test_a_barrier_is_that_of_the_test_set_and_is_measured_once(found, rows, out
     assert row.barrier[1] == connect(ConnectSettings(run=a, other=b, points=3))["test"]["barrier"]
     monkeypatch.setattr(copies, "connect", None)
     assert stability(found, out, points=3) == rows
+
+
+def test_what_was_measured_outlives_the_weights(found, rows, out, tmp_path):
+    shutil.copy(out / copies.FILE, tmp_path)
+    gone = [replace(cell, path=str(tmp_path / "runs" / RunFolder(cell.path).path.name)) for cell in found.cells]
+    assert stability(replace(found, cells=gone), tmp_path, points=3) == rows
+    with pytest.raises(LehrError, match="is not a run: it has no settings.json"):
+        stability(replace(found, cells=gone), tmp_path, points=4)
 
 
 def test_a_branch_that_is_missing_is_told(found, out):

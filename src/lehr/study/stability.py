@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr.analysis.stability import Distance, distance
+from lehr.analysis.stability import Distance
 from lehr.base.errors import LehrError, require
-from lehr.masks import Mask
 from lehr.report.cells import Cell
-from lehr.runs import RunFolder
-from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies
+from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies, distance_between
 from lehr.study.plan import Study
 from lehr.study.run import Findings
 from lehr.study.ticket import NAME, tickets
@@ -85,7 +83,7 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         bn_batches: for batch-norm's statistics at each place; 0 mixes those of the ends.
 
     Raises:
-        LehrError: a run failed, or its weights were not kept, or the study has no copies, or not all of those of a level.
+        LehrError: a run failed, or its weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level.
     """
     found.check_whole()
     runs = {run.folder: run for run in found.runs}
@@ -104,12 +102,11 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
                 f"the study lacks a copy of the {mask} at {100 * sparsity:.3g} % rewound to {start}: train {', '.join(BRANCHES)}"
             )
         pairs = [(dense[seed], first[seed], second[seed]) for seed in sorted(first)]
-        masks = [_mask(a if sparsity else b) for _, a, b in pairs]
         return Stability(
             start, mask, 1.0 - sparsity,
             tuple(float(a.result["test"]["accuracy"]) for _, a, _ in pairs),
-            tuple(_apart(whole, a, keep) for (whole, a, _), keep in zip(pairs, masks, strict=True)) if sparsity else (),
-            tuple(_apart(a, b, keep) for (_, a, b), keep in zip(pairs, masks, strict=True)),
+            tuple(distance_between(whole.path, a.path, a.path, out) for whole, a, _ in pairs) if sparsity else (),
+            tuple(distance_between(a.path, b.path, (a if sparsity else b).path, out) for _, a, b in pairs),
             tuple(barrier_between(a.path, b.path, out, part="test", points=points, bn_batches=bn_batches) for _, a, b in pairs),
         )  # fmt: skip
 
@@ -128,11 +125,3 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
             ]
     require(len(rows) > 0, f"the study in {out} has no copies of a ticket: train {', '.join(BRANCHES)}")
     return rows
-
-
-def _mask(cell: Cell) -> Mask:
-    return Mask.load(RunFolder(cell.path).mask)
-
-
-def _apart(a: Cell, b: Cell, mask: Mask) -> Distance:
-    return distance(RunFolder(a.path).weights(), RunFolder(b.path).weights(), mask)
