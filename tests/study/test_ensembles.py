@@ -306,10 +306,12 @@ def test_what_cannot_be_a_family_is_one_sentence(values, message):
         plan(family(**SMALL, **values))
 
 
-def test_weights_that_were_not_kept_are_told(grown, tmp_path):
-    found, out = grown
-    shutil.copytree(out, tmp_path / "copy")
-    for path in (tmp_path / "copy" / "runs").glob("anti-random-0-*/model.safetensors"):
-        path.unlink()
+def test_weights_that_were_not_kept_are_told_unless_all_were_judged(grown, tmp_path):
+    _, out = grown
+    shutil.copytree(out, tmp_path / "out")
+    settings = EnsembleSettings(run="", examples=50)
+    judged = judge_studies([tmp_path / "out"], settings)
+    shutil.rmtree(tmp_path / "out" / "runs")
+    assert [result for _, result in judge_studies([tmp_path / "out"], settings)] == [result for _, result in judged]
     with pytest.raises(LehrError, match="were not kept: set keep_weights, and run the study again"):
-        teams(found, tmp_path / "copy")
+        judge_studies([tmp_path / "out"], EnsembleSettings(run="", examples=51))

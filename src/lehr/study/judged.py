@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lehr.base.errors import require
 from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
@@ -42,7 +43,7 @@ def judge_studies(
         show: a progress bar.
 
     Raises:
-        LehrError: there is no study, or its runs failed, or no study has what `extra` asks for.
+        LehrError: there is no study, or its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for.
     """
     found: list[tuple[Path, Team]] = []
     for folder in folders:
@@ -125,6 +126,9 @@ def _runs(team: Team) -> tuple[int, tuple[str, ...]]:
 
 
 def _open(team: Team) -> Members:
+    for run in team.runs:
+        kept = RunFolder(run).model.is_file()
+        require(kept, f"the weights of {run} were not kept: set keep_weights, and run the study again")
     members = open_members(team.runs)
     return sampled(members, team.samples, seed=team.seed) if team.samples else members
 

@@ -76,18 +76,18 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
         extra: what else is made where the study has the runs for it.
 
     Raises:
-        LehrError: a run failed or its weights were not kept.
+        LehrError: a run failed.
     """
     found.check_whole()
     runs = expected(found.study, found.runs, found.cells)
     families, alone = _grouped(runs)
-    made = [Team(label, run.settings.seed, (_path(run, out),), study=out.name) for label, run in alone]
+    made = [Team(label, run.settings.seed, (str(run.path(out)),), study=out.name) for label, run in alone]
     preferred = _preferred(families, found)
     for (label, seed, own_seed), choices in families.items():
         if preferred[label] not in choices:  # a seed that chose nothing and does not have it
             continue
         ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
-        paths = tuple(_path(run, out) for run in ordered)
+        paths = tuple(str(run.path(out)) for run in ordered)
         where = seed if own_seed == seed else own_seed
         sizes = sorted(size for size in extra.sizes if size < len(paths))
         made += [Team(label, where, paths[:size], study=out.name, way=str(size)) for size in sizes]
@@ -138,7 +138,7 @@ def _deep(alone: Sequence[tuple[str, Run]], count: int, out: Path) -> list[Team]
         ordered = sorted(own, key=lambda run: run.seed)
         name = f"deep ensemble of {label}" if len(dense) > 1 else "deep ensemble"
         for i in range(0, len(ordered) - count + 1, count):
-            paths = tuple(_path(run, out) for run in ordered[i : i + count])
+            paths = tuple(str(run.path(out)) for run in ordered[i : i + count])
             made.append(Team(name, ordered[i].seed, paths, study=out.name, way="deep"))
     return made
 
@@ -157,10 +157,3 @@ def _preferred(families: Families, found: Findings) -> dict[str, Choice]:
 def _label(run: Run, panel: str, sparsity: float) -> str:
     name = ", ".join(part for part in (panel, run.label) if part).replace(":", ", ")
     return f"{name} ({100 * sparsity:.3g} %)" if sparsity else name
-
-
-def _path(run: Run, out: Path) -> str:
-    path = run.path(out)
-    if not (path / "model.safetensors").is_file():
-        raise LehrError(f"the weights of {path} were not kept: set keep_weights, and run the study again")
-    return str(path)
