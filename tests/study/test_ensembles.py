@@ -17,6 +17,7 @@ from lehr.recipes.questions import EnsembleSettings
 from lehr.recipes.train import train
 from lehr.report.cells import Cell
 from lehr.report.ensembles import markdown
+from lehr.report.summary import summarise
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
@@ -24,7 +25,8 @@ from lehr.study.family import adopt, family, settings_from
 from lehr.study.file import study_of
 from lehr.study.judged import judge_studies, publish
 from lehr.study.plan import plan
-from lehr.study.run import run_study
+from lehr.study.results import cells_of
+from lehr.study.run import expected, run_study
 from lehr.study.teams import Extra, teams
 from tests.study.small import bits, stopped_often
 
@@ -125,6 +127,27 @@ def test_seeds_that_do_not_choose_have_no_say_in_what_a_family_is_of(tmp_path):
     assert {seed: [RunFolder(run).settings().lr for run in runs] for seed, runs in own.items()} == {
         0: [lr, lr], 1: [lr, lr],
     }  # fmt: skip
+
+
+def test_cycles_that_prune_are_chosen_together(tmp_path):
+    """By hand: 0.1 is ahead after the first cycle and 0.05 over both, so both are run and told at 0.05."""
+    scores = {(0.1, 1): 0.9, (0.1, 2): 0.5, (0.05, 1): 0.8, (0.05, 2): 0.7}
+    grid = {"row": "pruned", "cycle": 2, "cycle_epochs": 1, "method": "one-shot", "rate": 0.5}
+    study = study_of(
+        {**CYCLES, "grids": [{**grid, "cycle_lr": [0.1, 0.05]}], "seed": [0, 1], "choose_seeds": 0}, "cycles"
+    )
+    runs = plan(study)
+
+    def record(run):
+        accuracy = scores.get((run.settings.lr, run.member), 0.5)
+        judged = {"accuracy": accuracy, "nll": 1.0}
+        return {"result": {"validation": judged, "test": judged, "nonzeros": 1}, "metrics": [], "seconds": 1.0}
+
+    cells = cells_of(runs, {run.name: record(run) for run in runs if run.seed == 0}, tmp_path)
+    cycles = [run for run in expected(study, runs, cells) if run.kind == "cycle" and run.seed == 1]
+    assert [(run.member, run.settings.lr) for run in cycles] == [(1, 0.05), (2, 0.05)]
+    rows = [row for row in summarise(cells, [0]) if row.label == "pruned"]
+    assert [(row.sparsity, row.lr) for row in rows] == [(0.5, 0.05), (0.75, 0.05)]
 
 
 def test_families_of_other_seeds_from_one_parent_are_apart(tmp_path):

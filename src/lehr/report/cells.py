@@ -31,11 +31,17 @@ class Cell:
     settings: dict[str, Any] = field(default_factory=dict)
     terms: str = ""  # what two rows must have alike to be compared
     member: int | None = None  # of an ensemble: which; None for what is none
+    choosing: tuple[str, str, float] | None = None  # rows that are of one choice, if these are more than its own
 
     @property
     def row(self) -> tuple[str, str, float]:
         """The row that it belongs to: panel, label, sparsity."""
         return (self.panel, self.label, self.sparsity)
+
+    @property
+    def chooser(self) -> tuple[str, str, float]:
+        """The rows that are of one choice."""
+        return self.choosing or self.row
 
     @property
     def failed(self) -> bool:

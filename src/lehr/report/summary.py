@@ -20,7 +20,7 @@ def summarise(
     against: str = "one-shot",
     confirming: bool = False,
 ) -> list[Row]:
-    """One row for each panel, label and sparsity, at the choice of best mean validation accuracy (NLL for language).
+    """One row for each panel, label and sparsity, at its choice of best mean validation accuracy (NLL for language).
 
     Choices (learning rates, and what else a study chooses) are compared on the seeds that all of them
     have, and of those only on `choose_seeds` where given; ties go to the lower rate. A choice at which a run
@@ -35,14 +35,14 @@ def summarise(
     """
     groups: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
     for cell in cells:
-        groups.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
-    chosen: dict[tuple[str, str, float], list[Cell]] = {}
-    for place, choices in groups.items():
-        found = best_choice(choices, choose_seeds)
-        if found is not None:
-            counted = [c for c in choices[found] if not (confirming and c.seed in (choose_seeds or ()))]
-            if any(not cell.failed for cell in counted):
-                chosen[place] = counted
+        groups.setdefault(cell.chooser, {}).setdefault((cell.lr, cell.choice), []).append(cell)
+    found = {chooser: best_choice(choices, choose_seeds) for chooser, choices in groups.items()}
+    chosen: dict[tuple[str, str, float], list[Cell]] = {cell.row: [] for cell in cells}
+    for cell in cells:
+        kept = not (confirming and cell.seed in (choose_seeds or ()))
+        if (cell.lr, cell.choice) == found[cell.chooser] and kept:
+            chosen[cell.row].append(cell)
+    chosen = {place: counted for place, counted in chosen.items() if any(not cell.failed for cell in counted)}
     ranks = place_ranks(chosen)
     rows = []
     for place, counted in chosen.items():

@@ -102,6 +102,12 @@ class Run:
         """The row of a table that it belongs to."""
         return (self.panel, self.label, self.sparsity)
 
+    @property
+    def chooser(self) -> tuple[str, str, float]:
+        """The rows that are of one choice: cycles that prune are members of one family at any sparsity."""
+        chained = kinds[self.kind].member is not None and kinds[self.kind].levels is not None
+        return (self.panel, self.label, 0.0) if chained else self.row
+
 
 def plan(study: Study) -> list[Run]:
     """Every run of a study, once, with the runs that they start from; seeds in turn, parents before children.

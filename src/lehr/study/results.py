@@ -191,4 +191,5 @@ def _cell(run: Run, record: Record, panel: str, out: Path) -> Cell:
         settings=settings,
         terms=run.terms,
         member=run.member if kinds[run.kind].member is not None else None,
+        choosing=(panel, *run.chooser[1:]),
     )

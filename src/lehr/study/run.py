@@ -184,10 +184,10 @@ def expected(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> list[R
     groups: dict[tuple[str, str, float], dict[tuple[float, str], list[Cell]]] = {}
     for cell in cells:
         if cell.seed in study.choose_seeds:
-            groups.setdefault(cell.row, {}).setdefault((cell.lr, cell.choice), []).append(cell)
+            groups.setdefault(cell.chooser, {}).setdefault((cell.lr, cell.choice), []).append(cell)
     choosing = [run for run in runs if run.seed in study.choose_seeds]
-    ended = Counter(cell.row for group in groups.values() for own in group.values() for cell in own)
-    planned = Counter(run.row for run in choosing)
+    ended = Counter(cell.chooser for group in groups.values() for own in group.values() for cell in own)
+    planned = Counter(run.chooser for run in choosing)
     chosen = {
         row: best_choice(group, study.choose_seeds) for row, group in groups.items() if ended[row] == planned[row]
     }
@@ -195,7 +195,7 @@ def expected(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> list[R
     kept = [
         run
         for run in runs
-        if run.name in every or run.kind != study.kind or chosen.setdefault(run.row, _choice(run)) == _choice(run)
+        if run.name in every or run.kind != study.kind or chosen.setdefault(run.chooser, _choice(run)) == _choice(run)
     ]
     parents = {run.parent for run in kept}
     return [run for run in kept if run.kind == study.kind or run.name in parents]
