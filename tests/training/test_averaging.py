@@ -16,6 +16,7 @@ from lehr.runs import RunFolder
 from lehr.training import evaluate, fit
 from lehr.training import loop as loop_module
 from lehr.training.averaging import Average, check_average, has_batch_norm, reestimate_batch_norm
+from lehr.training.tuning import Tuning
 from tests.training.test_loop import stop_after
 from tests.training.tiny import images, one_thread, plain, settings, train, with_batch_norm
 
@@ -86,7 +87,7 @@ def test_stopped_and_resumed_it_is_the_same_average(tmp_path, monkeypatch, stop,
         method = None
         if tuned:
             method = TemperatureAnnealing(select(model, 0.5, scope="layer"), steps=6, target="moving")
-        return model, fit(model, DATA, options, folder, method=method), method
+        return model, fit(model, DATA, options, folder, tuning=Tuning(method)), method
 
     whole_folder, cut_folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     for each in (whole_folder, cut_folder):
@@ -143,7 +144,7 @@ def test_averaging_must_not_begin_while_weights_are_annealed(tmp_path):
     ):
         fit(
             model, DATA, settings(average=0.5), RunFolder(tmp_path),
-            method=TemperatureAnnealing(select(model, 0.5), steps=9),
+            tuning=Tuning(TemperatureAnnealing(select(model, 0.5), steps=9)),
         )  # fmt: skip
     assert check_average(0.5, STEPS, method.steps) == 8
     assert check_average(0.0, STEPS, STEPS) == STEPS, "no average, no conflict"

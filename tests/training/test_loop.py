@@ -10,12 +10,13 @@ from lehr import LehrError, OneShot, Smoothing, TemperatureAnnealing, models, se
 from lehr.base.errors import Interrupted
 from lehr.data import Batches, load
 from lehr.runs import RunFolder, TrainSettings
+from lehr.runs.weights import load_weights
 from lehr.training import evaluate, fit
 from lehr.training import loop as loop_module
 from lehr.training.learning_rates import learning_rates
-from lehr.training.loop import Teacher, load_weights
 from lehr.training.optimizers import make_optimizer
 from lehr.training.span import steps_per_epoch, total_steps
+from lehr.training.tuning import Teacher, Tuning
 
 DIGITS = load("digits")
 
@@ -112,7 +113,7 @@ def test_stopped_and_resumed_gives_the_same_bits(tmp_path, monkeypatch, stop, an
             method = TemperatureAnnealing(
                 select(model, 0.9, scope="layer"), steps=total_steps(options, DIGITS) // 2, target="moving"
             )
-        return model, fit(model, DIGITS, options, folder, method=method)
+        return model, fit(model, DIGITS, options, folder, tuning=Tuning(method))
 
     whole_folder, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     for each in (whole_folder, folder):
@@ -153,7 +154,7 @@ def test_damaged_checkpoints_are_refused(tmp_path, monkeypatch):
 def test_one_shot_without_an_epoch_is_plain_pruning(tmp_path):
     model = network()
     mask = select(model, 0.9, scope="layer")
-    outcome, _ = run(tmp_path, settings(epochs=0), model, method=OneShot(mask))
+    outcome, _ = run(tmp_path, settings(epochs=0), model, tuning=Tuning(OneShot(mask)))
     twin = network()
     mask.apply_(twin)
     assert outcome.test == evaluate(twin, DIGITS.test, DIGITS)
@@ -235,7 +236,7 @@ def test_weights_that_end_without_a_finite_loss_are_a_divergence(tmp_path, monke
 
 
 def test_a_learning_rate_that_begins_anew(tmp_path):
-    _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1), network(), restart=38)
+    _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1), network(), tuning=Tuning(restart=38))
     rates = [row["lr"] for row in folder.metrics()]  # of the last step of each epoch of 19
     assert rates == pytest.approx([0.1 * (1 - 18 / 38), 0.1 * (1 - 37 / 38)] * 2)
 
@@ -263,7 +264,9 @@ def test_two_parts_of_a_schedule_are_the_whole(tmp_path, k, accumulate):
 
 
 def test_a_rate_that_begins_anew_does_so_at_a_step_of_the_part(tmp_path):
-    _, folder = run(tmp_path, settings(epochs=4, schedule="linear", lr=0.1, start="1ep"), network(), restart=19)
+    _, folder = run(
+        tmp_path, settings(epochs=4, schedule="linear", lr=0.1, start="1ep"), network(), tuning=Tuning(restart=19)
+    )
     rates = [row["lr"] for row in folder.metrics()]
     assert rates == pytest.approx([0.1 * (1 - 37 / 38), 0.1 * (1 - 18 / 38), 0.1 * (1 - 37 / 38)])
 
@@ -273,7 +276,12 @@ def test_smoothing_is_of_the_first_steps_of_the_part_that_is_run(tmp_path, taugh
     model, twin, master = network(), network(), network(seed=1)
     smoothing = Smoothing(10, ["labels", "activations"], labels=0.4)
     teacher = Teacher(master, 0.5, 2.0) if taught else None
-    run(tmp_path, settings(start="1ep", lr=0.05, momentum=0.0), model, smoothing=smoothing, teacher=teacher)
+    run(
+        tmp_path,
+        settings(start="1ep", lr=0.05, momentum=0.0),
+        model,
+        tuning=Tuning(smoothing=smoothing, teacher=teacher),
+    )
     optimizer = make_optimizer("sgd", twin, 0.05, 0.0, 5e-4)
     for t, (x, y) in enumerate(Batches(DIGITS, 64, 0).epoch(1)):
         for group in optimizer.param_groups:
@@ -294,7 +302,7 @@ def test_smoothing_is_of_the_first_steps_of_the_part_that_is_run(tmp_path, taugh
 def test_annealing_is_of_the_part_that_is_run(tmp_path):
     model = network()
     method = TemperatureAnnealing(select(model, 0.9, scope="layer"), steps=10, seed=0)
-    run(tmp_path, settings(start="1ep"), model, method=method)
+    run(tmp_path, settings(start="1ep"), model, tuning=Tuning(method))
     assert all((model.get_parameter(name)[~keep] == 0).all() for name, keep in method.target.items())
 
 

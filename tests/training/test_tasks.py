@@ -13,9 +13,8 @@ from lehr.base.errors import Interrupted
 from lehr.recipes.train import scores_of
 from lehr.runs import RunFolder
 from lehr.training import evaluate, fit
-from lehr.training import loop as loop_module
 from lehr.training.diagnosis import diagnose_run, emptying
-from lehr.training.loop import Teacher
+from lehr.training.tuning import Teacher, Tuning
 from tests.training.test_loop import stop_after
 from tests.training.tiny import (
     characters,
@@ -81,7 +80,7 @@ def test_texts_are_tuned_down_stopped_and_resumed_to_the_same_bits(tmp_path, mon
     def go(folder):
         net = model()
         method = TemperatureAnnealing(select(net, 0.5, scope="layer"), steps=8, target="moving")
-        outcome, _ = train(folder, net, data(), options, method=method)
+        outcome, _ = train(folder, net, data(), options, tuning=Tuning(method))
         assert all((net.get_parameter(name)[~keep] == 0).all() for name, keep in method.target.items())
         return net, outcome
 
@@ -102,14 +101,14 @@ def test_texts_are_tuned_down_stopped_and_resumed_to_the_same_bits(tmp_path, mon
 def losses(monkeypatch) -> list[tuple[torch.Tensor, ...]]:
     """What the loss was made of, batch by batch: inputs, logits, targets, and its value."""
     seen: list[tuple[torch.Tensor, ...]] = []
-    original = loop_module._Run.forward
+    original = Tuning.forward
 
-    def forward(self, inputs, targets):
-        logits, loss = original(self, inputs, targets)
+    def forward(self, network, inputs, targets, *more, **options):
+        logits, loss = original(self, network, inputs, targets, *more, **options)
         seen.append((inputs, logits.detach(), targets, loss.detach()))
         return logits, loss
 
-    monkeypatch.setattr(loop_module._Run, "forward", forward)
+    monkeypatch.setattr(Tuning, "forward", forward)
     return seen
 
 
@@ -119,7 +118,7 @@ def test_a_teacher_is_looked_at_and_never_changed(tmp_path, losses):
     losses.clear()
     teacher.train()
     before = copy.deepcopy(teacher.state_dict())
-    train(tmp_path / "run", plain(), images(), settings(), teacher=Teacher(teacher, 0.7, 3.0))
+    train(tmp_path / "run", plain(), images(), settings(), tuning=Tuning(teacher=Teacher(teacher, 0.7, 3.0)))
     assert all(torch.equal(before[name], t) for name, t in teacher.state_dict().items()), "statistics too"
     assert all(p.grad is None for p in teacher.parameters())
     assert not teacher.training, "in evaluation mode"
@@ -144,7 +143,9 @@ def test_with_all_the_weight_labels_do_not_count(tmp_path):
         torch.manual_seed(1)
         pupils.append(plain())
         told = type(data)(**{**vars(data), "train": part})
-        train(tmp_path / f"run{number}", pupils[-1], told, settings(), teacher=Teacher(teacher, 1.0, 2.0))
+        train(
+            tmp_path / f"run{number}", pupils[-1], told, settings(), tuning=Tuning(teacher=Teacher(teacher, 1.0, 2.0))
+        )
     assert all(torch.equal(a, b) for a, b in zip(*(p.parameters() for p in pupils), strict=True))
 
 
@@ -161,7 +162,7 @@ def test_a_pupil_comes_near_its_teacher(tmp_path):
     torch.manual_seed(5)
     pupil = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
     before = distance(pupil)
-    train(tmp_path / "run", pupil, data, settings(epochs=6), teacher=Teacher(teacher, 1.0, 1.0))
+    train(tmp_path / "run", pupil, data, settings(epochs=6), tuning=Tuning(teacher=Teacher(teacher, 1.0, 1.0)))
     assert distance(pupil) < 0.2 * before
 
 
@@ -170,7 +171,11 @@ def test_language_models_teach_at_every_place(tmp_path):
     train(tmp_path / "teacher", teacher, data, settings(epochs=4, optimizer="adam", lr=0.01))
     torch.manual_seed(7)
     outcome, _ = train(
-        tmp_path / "run", gpt(), data, settings(epochs=4, optimizer="adam", lr=0.01), teacher=Teacher(teacher, 1.0, 2.0)
+        tmp_path / "run",
+        gpt(),
+        data,
+        settings(epochs=4, optimizer="adam", lr=0.01),
+        tuning=Tuning(teacher=Teacher(teacher, 1.0, 2.0)),
     )
     assert outcome.test.accuracy > 0.9
 
@@ -183,7 +188,7 @@ def test_distillation_resumes_to_the_same_bits(tmp_path, monkeypatch):
         model = with_batch_norm()
         folder = RunFolder(tmp_path / name)
         folder.path.mkdir(exist_ok=True)
-        fit(model, images(), settings(lr=0.01), folder, teacher=Teacher(teacher, 0.5, 2.0))
+        fit(model, images(), settings(lr=0.01), folder, tuning=Tuning(teacher=Teacher(teacher, 0.5, 2.0)))
         return model
 
     whole = go("whole")

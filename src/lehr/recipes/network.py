@@ -13,7 +13,7 @@ from lehr.masks import Mask
 from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, parent_weights
 from lehr.recipes.train import fresh_model
 from lehr.runs import RunFolder, Settings, validated
-from lehr.training.loop import load_weights
+from lehr.runs.weights import load_weights
 
 
 class JudgeSettings(BaseModel):

@@ -19,12 +19,12 @@ from lehr.recipes.parent import load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
 from lehr.recipes.tune import annealing_steps, build_method, check_sparse, choose, counts, former_mask
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
-from lehr.runs.weights import read_weights
+from lehr.runs.weights import load_weights, read_weights
 from lehr.training import fit, together
 from lehr.training.diagnosis import diagnose_run
-from lehr.training.loop import load_weights
 from lehr.training.progress import bar
 from lehr.training.span import steps_per_epoch, total_steps
+from lehr.training.tuning import Tuning
 
 
 def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
             load_weights(model, _origin(settings, base, folder), f"step {settings.start}")
         torch.manual_seed(settings.seed)
         with bar(f"level {settings.level}", settings.epochs * batches, show=show) as line:
-            outcome = fit(model, data, settings, folder, method=method, inactive=settings.inactive, bar=line)
+            outcome = fit(model, data, settings, folder, tuning=Tuning(method, settings.inactive), bar=line)
         result = scores_of(outcome, data) | counts(model, method)
         notes = diagnose_run(folder.metrics(), method.target, None)
         if notes:

@@ -17,10 +17,10 @@ from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset
 from lehr.recipes.parent import inherit, load_data, parent_weights
 from lehr.runs import RunFolder, TrainSettings, validated
+from lehr.runs.weights import load_weights
 from lehr.sparsify import MaskLearning
 from lehr.training import Outcome, fit, together
 from lehr.training.averaging import check_batch_norm
-from lehr.training.loop import load_weights
 from lehr.training.progress import bar
 from lehr.training.span import steps_per_epoch, total_steps
 from lehr.training.trackers import check_trackers

@@ -21,7 +21,7 @@ from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weig
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import ChildSettings, RunFolder, TuneSettings
 from lehr.runs.settings import validated
-from lehr.runs.weights import read_weights
+from lehr.runs.weights import load_weights, read_weights
 from lehr.scores import DataScore, scores
 from lehr.smoothing import Smoothing
 from lehr.sparsify.method import Method, methods
@@ -29,11 +29,11 @@ from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
-from lehr.training.loop import Teacher, load_weights
 from lehr.training.probe import Probe
 from lehr.training.progress import bar
 from lehr.training.span import steps_per_epoch, total_steps
 from lehr.training.trackers import check_trackers
+from lehr.training.tuning import Teacher, Tuning
 
 LEARNED = "learned-mask"
 DENSE = "dense"  # the control: the whole network, tuned for as long
@@ -255,8 +255,8 @@ def tune(
             return ended_well(folder)
         with bar(f"{settings.method} to {settings.sparsity:.4g}", settings.epochs * batches, show=show) as line:
             outcome = fit(
-                model, data, settings, folder, method=method, inactive=settings.inactive, teacher=teacher, peak=peak,
-                restart=restart, probe=probe, smoothing=smoothing, trackers=trackers, bar=line,
+                model, data, settings, folder, trackers=trackers, bar=line,
+                tuning=Tuning(method, settings.inactive, teacher, smoothing, peak, restart, probe),
             )  # fmt: skip
         result = scores_of(outcome, data) | counts(model, method)
         if peak != 1.0:

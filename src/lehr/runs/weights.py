@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lehr.base.errors import LehrError
 from lehr.deploy.compressed_tensors import from_bitmask, has_bitmask
@@ -59,6 +59,27 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load tensors into a network, or say in one sentence why they do not fit.
+
+    >>> load_weights(nn.Linear(1, 1), {"weight": torch.zeros(1, 1)}, "doc")
+    Traceback (most recent call last):
+        ...
+    lehr.base.errors.LehrError: doc does not fit the network: bias is missing
+    """
+    own = model.state_dict()
+    for name in own.keys() - tensors.keys():
+        raise LehrError(f"{source} does not fit the network: {name} is missing")
+    for name in tensors.keys() - own.keys():
+        raise LehrError(f"{source} does not fit the network: it has {name}, which the network lacks")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise LehrError(
+                f"{source} does not fit the network: {name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+            )
+    model.load_state_dict(tensors)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

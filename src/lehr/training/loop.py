@@ -14,25 +14,24 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lehr.base.errors import Diverged, Interrupted, LehrError
+from lehr.base.errors import Diverged, Interrupted
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.runs.checkpoint import checkpoint_interval
-from lehr.smoothing import Smoothing
-from lehr.sparsify import Attachment, Method, attach, learn_mask
+from lehr.runs.weights import load_weights
+from lehr.sparsify import Attachment, attach, learn_mask
 from lehr.sparsify.learned import LearnedMask, MaskLearning
-from lehr.sparsify.passes import Inactive
 from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
 from lehr.training.learning_rates import learning_rates
-from lehr.training.losses import distillation_loss, for_members, task_loss
+from lehr.training.losses import for_members
 from lehr.training.optimizers import make_optimizer
 from lehr.training.precision import choose_precision
-from lehr.training.probe import Probe
 from lehr.training.progress import SILENT, Bar
 from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.trackers import tracked
+from lehr.training.tuning import DENSE, Tuning
 
 
 @dataclass(frozen=True)
@@ -55,28 +54,13 @@ class Position:
     lines: int = 0
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A network to learn from: its share `weight` in the loss, and the temperature of both."""
-
-    network: nn.Module
-    weight: float
-    temperature: float
-
-
 def fit(
     model: nn.Module,
     data: Dataset,
     settings: Settings,
     folder: RunFolder,
     *,
-    method: Method | None = None,
-    inactive: Inactive = "hold",
-    teacher: Teacher | None = None,
-    peak: float = 1.0,
-    restart: int | None = None,
-    probe: Probe | None = None,
-    smoothing: Smoothing | None = None,
+    tuning: Tuning = DENSE,
     mask: MaskLearning | None = None,
     trackers: Sequence[str] = (),
     bar: Bar = SILENT,
@@ -91,13 +75,7 @@ def fit(
     Args:
         model: trained in place.
         data, settings, folder: on what, how, and where to.
-        method: the path of the probabilities; None for dense training.
-        inactive: as in `lehr.attach`.
-        teacher: a network to learn from beside the targets.
-        peak: factor on the learning rate throughout.
-        restart: the step at which the learning-rate schedule begins anew; None for never.
-        probe: measures the network after each epoch, for the metrics.
-        smoothing: of labels and network in the training passes, gone at the end.
+        tuning: the path of the probabilities, and what goes with it.
         mask: learned with the weights, see `lehr.learn_mask`, and multiplied into them at the end.
         trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
         bar: to show progress on.
@@ -112,21 +90,21 @@ def fit(
     torch.manual_seed(settings.seed)
     total = total_steps(settings, data)
     begin, _ = span(settings, data)
+    method = tuning.method
     average_from = begin + averaging.check_average(settings.average, total, 0 if method is None else method.steps)
     with ExitStack() as stack:
         accelerator = stack.enter_context(tracked(settings, folder, trackers))
         optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
         average = averaging.Average(model, average_from) if settings.average else None
         network, wrapped = accelerator.prepare(model, optimizer)
-        if teacher is not None:
-            teacher.network.to(accelerator.device).eval()
+        if tuning.teacher is not None:
+            tuning.teacher.network.to(accelerator.device).eval()
         request = stack.enter_context(stop_on_signal())
         learned = stack.enter_context(learn_mask(network, wrapped, mask)) if mask is not None else None
-        attachment = stack.enter_context(attach(network, wrapped, method, inactive=inactive)) if method else None
-        run = _Run(settings, folder, data, accelerator, model, network, wrapped, attachment, request, bar)
+        attachment = stack.enter_context(attach(network, wrapped, method, inactive=tuning.inactive)) if method else None
+        run = _Run(settings, folder, data, tuning, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
-        run.teacher, run.peak, run.average, run.restart, run.probe = teacher, peak, average, restart, probe
-        run.smoothing, run.learned = smoothing, learned
+        run.average, run.learned = average, learned
         run.restore()
         while run.position.step < run.last or run.unwritten:
             run.epoch()
@@ -144,12 +122,7 @@ class _Run:
     """The moving parts of one `fit`."""
 
     checkpoint_seconds = 0.0
-    teacher: Teacher | None = None
     average: averaging.Average | None = None
-    peak = 1.0
-    restart: int | None = None
-    probe: Probe | None = None
-    smoothing: Smoothing | None = None
     learned: LearnedMask | None = None
 
     def __init__(
@@ -157,6 +130,7 @@ class _Run:
         settings: Settings,
         folder: RunFolder,
         data: Dataset,
+        tuning: Tuning,
         accelerator: Accelerator,
         model: nn.Module,
         network: nn.Module,
@@ -165,7 +139,7 @@ class _Run:
         request: StopRequest,
         bar: Bar,
     ) -> None:
-        self.settings, self.folder, self.data = settings, folder, data
+        self.settings, self.folder, self.data, self.tuning = settings, folder, data, tuning
         self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
         self.attachment, self.request, self.bar = attachment, request, bar
         self.batches = Batches(
@@ -212,10 +186,11 @@ class _Run:
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         first, end = 0, self.total
-        if self.restart is not None and self.first < self.first + self.restart < self.total:
-            middle = self.first + self.restart
+        restart = self.tuning.restart
+        if restart is not None and self.first < self.first + restart < self.total:
+            middle = self.first + restart
             first, end = (0, middle) if step < middle else (middle, self.total)
-        return self.settings.lr * self.peak * self.factor(step - first, end - first)
+        return self.settings.lr * self.tuning.peak * self.factor(step - first, end - first)
 
     def batch(self, inputs: Tensor, targets: Tensor) -> None:
         """One batch; the optimizer steps where gradients are complete."""
@@ -228,7 +203,9 @@ class _Run:
         # Ranks need not add up gradients that are not complete yet.
         waiting = nullcontext() if complete else self.accelerator.no_sync(self.network)
         with waiting:
-            logits, loss = self.forward(inputs, targets)
+            logits, loss = self.tuning.forward(
+                self.network, inputs, targets, position.step - self.first, bf16=self.bf16
+            )
             value = float(loss.detach())
             if together.any_of(not math.isfinite(value)):
                 raise Diverged(
@@ -249,22 +226,6 @@ class _Run:
         done = position.epoch * len(self.batches) + position.batch
         self.bar.update(done, f"loss {value:.3f}")
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and loss; autocast is entered here, or Accelerate would also judge the network in bf16."""
-        step = self.position.step - self.first
-        softened = nullcontext() if self.smoothing is None else self.smoothing.at(step)
-        smooth = 0.0 if self.smoothing is None else self.smoothing.label_smoothing(step)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
-            with softened:
-                logits = self.network(inputs)
-            if self.teacher is not None:
-                with torch.no_grad():
-                    hint = self.teacher.network(inputs)
-        if self.teacher is None:
-            return logits, task_loss(logits, targets, smooth)
-        weight, temperature = self.teacher.weight, self.teacher.temperature
-        return logits, distillation_loss(logits, hint, targets, weight, temperature, smooth)
-
     def metrics(self) -> dict[str, Any]:
         """The line for an epoch that has just ended."""
         scores = self.judge(self.data.validation)
@@ -284,8 +245,8 @@ class _Run:
         if self.attachment is not None:
             row["density"] = self.attachment.target.density
             row["expected_density"] = self.attachment.expected_density()
-            if self.probe is not None:
-                row |= self.probe(self.model, self.attachment)
+            if self.tuning.probe is not None:
+                row |= self.tuning.probe(self.model, self.attachment)
         return row
 
     def judge(self, examples: Examples) -> Scores:
@@ -370,24 +331,3 @@ class _Run:
             self.attachment.load_state_dict(checkpoint.attachment)
         if self.accelerator.is_main_process:
             self.folder.cut_metrics(self.position.lines)
-
-
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Load tensors into a network, or say in one sentence why they do not fit.
-
-    >>> load_weights(nn.Linear(1, 1), {"weight": torch.zeros(1, 1)}, "doc")
-    Traceback (most recent call last):
-        ...
-    lehr.base.errors.LehrError: doc does not fit the network: bias is missing
-    """
-    own = model.state_dict()
-    for name in own.keys() - tensors.keys():
-        raise LehrError(f"{source} does not fit the network: {name} is missing")
-    for name in tensors.keys() - own.keys():
-        raise LehrError(f"{source} does not fit the network: it has {name}, which the network lacks")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            raise LehrError(
-                f"{source} does not fit the network: {name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
-            )
-    model.load_state_dict(tensors)
