@@ -300,6 +300,22 @@ def test_layers_about_to_empty_are_told_in_the_result(dense, tmp_path):
         assert f"{name} keeps {kept[name]} weights for {outputs} outputs" in starts
 
 
+def test_a_layer_without_large_weights_is_no_obstacle_to_a_target_that_moves(users, tmp_path):
+    """As in many networks at their initialisation, where nothing has been cut yet and the target will be chosen again."""
+    weights, model = users
+    stored = torch.load(weights, weights_only=True)["state_dict"]
+    stored["module.3.weight"] *= 1e-4
+    torch.save(stored, tmp_path / "uneven.pt")
+    given = {"data": "digits", "model": model, "sparsity": 0.9, "epochs": 1}
+    for number, values in enumerate([{}, {"method": "temperature-annealing", "target": "moving"}]):
+        tuned(tmp_path / "uneven.pt", tmp_path / f"run{number}", **given, **values)
+        mask = Mask.load(tmp_path / f"run{number}" / "mask.safetensors")
+        assert (mask.kept, all(row.kept for row in mask.layers())) == (178, True)
+    for values in ({"target": "fixed"}, {"method": "one-shot"}, {"method": "temperature-annealing"}):
+        with pytest.raises(LehrError, match=r"sparsity 0\.9 leaves no weight in 3\.weight"):
+            tuned(tmp_path / "uneven.pt", tmp_path / "refused", **given, **values)
+
+
 def test_a_collapse_is_noticed_where_the_parent_is_a_file(users, tmp_path):
     """A file has no accuracy to compare with, so its network is judged first."""
     weights, model = users

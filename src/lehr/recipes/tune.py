@@ -188,7 +188,21 @@ def choose(settings: TuneSettings, model: nn.Module, data: Dataset, within: Mask
     if settings.score == LEARNED:
         options["score"] = learned_scores(settings.parent)
     looked_at = score_data(settings, data)
-    return select(model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, **options)
+    return select(
+        model, settings.sparsity, seed=settings.seed, within=within, data=looked_at, allow_empty_layers=moves(settings), **options
+    )  # fmt: skip
+
+
+def moves(settings: TuneSettings) -> bool:
+    """Whether the target is chosen again over all layers before anything is cut: then none is left empty, whatever the first one is.
+
+    >>> given = {"data": "digits", "model": "lenet5", "parent": "", "parent_digest": "", "epochs": 1, "sparsity": 0.9}
+    >>> [moves(TuneSettings(method=method, **given)) for method in ("gradual", "temperature-annealing", "rigl")]
+    [True, False, False]
+    """
+    parameters = signature(methods[settings.method]).parameters
+    usual = parameters["target"].default if "target" in parameters else "fixed"
+    return settings.scope == "global" and (settings.target or usual) == "moving"
 
 
 def annealing_steps(settings: TuneSettings, per_epoch: int, total: int) -> int:
