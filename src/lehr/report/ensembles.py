@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from lehr.base.environment import environment
-from lehr.report.plots import COLOURS, DENSE, MARKERS, svg
+from lehr.report.plots import COLOURS, DENSE, look, svg
 
 Column = tuple[str, str, float, int | None]
 # Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.
@@ -94,12 +94,7 @@ def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     above.plot([0, 1], [0, 1], color=DENSE, linewidth=0.8, linestyle=(0, (2, 2)))
     for i, (name, bins) in enumerate(found.items()):
         own = [row for row in bins if row["count"] >= FEWEST]
-        style = {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "markersize": 4,
-            "linewidth": 1.3,
-        }
+        style = {**look(i), "markersize": 4, "linewidth": 1.3}
         above.plot([row["confidence"] for row in own], [row["accuracy"] for row in own], label=name, **style)
         total = sum(row["count"] for row in own)
         below.plot([row["confidence"] for row in own], [row["count"] / total for row in own], **style)

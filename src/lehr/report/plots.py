@@ -22,6 +22,17 @@ STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)
 CURVES = 8  # more lines than this in one plot cannot be told apart
 
 
+def look(i: int) -> dict[str, Any]:
+    """Of the line that comes at place i: no two of the first 32 have the same line, nor of the first 64 the same dot.
+
+    >>> look(0)["color"] == look(8)["color"], look(0)["marker"], look(8)["marker"]
+    (True, 'o', 's')
+    """
+    again, own = divmod(i, len(COLOURS))
+    style, marker = STYLES[again % len(STYLES)], MARKERS[(own + again) % len(MARKERS)]
+    return {"color": COLOURS[own], "marker": marker, "linestyle": style}
+
+
 def accuracy_plot(rows: Sequence[Row]) -> str:
     """Test accuracy (or bits per character) against sparsity, a line a method, bars of one standard deviation."""
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
@@ -35,8 +46,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
             [x + shift for x, _ in points],
             [_value(row)[0] for _, row in points],
             [0.0 if math.isnan(_value(row)[1]) else _value(row)[1] for _, row in points],
-            label=legend(label), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-            linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1,
+            label=legend(label), markersize=5, linewidth=1.3, capsize=2.5, elinewidth=1, **look(i),
         )  # fmt: skip
     axes.set_xticks(range(len(sparsities)), [f"{100 * s:.4g} %" for s in sparsities])
     axes.set_xlim(-0.5, len(sparsities) - 0.5)
@@ -58,12 +68,11 @@ def density_plot(rows: Sequence[Row]) -> str:
         spreads = [0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd for row in own]
         for axes, values in ((left, [row.accuracy for row in own]), (right, [100 - row.accuracy for row in own])):
             axes.errorbar(
-                places, values, spreads, label=legend(label), color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-                linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=4, linewidth=1.3, capsize=2, elinewidth=1,
+                places, values, spreads, label=legend(label), markersize=4, linewidth=1.3, capsize=2, elinewidth=1, **look(i),
             )  # fmt: skip
-    for row in rows:
-        if not row.sparsity:
-            right.axhline(100 - row.accuracy, color=DENSE, linewidth=1, linestyle="--", zorder=0)
+    if dense := [row for row in rows if not row.sparsity]:
+        best = max(dense, key=lambda row: row.quality)
+        right.axhline(100 - best.accuracy, color=DENSE, linewidth=1, linestyle="--", label=legend(best.label), zorder=0)
     ticks = sorted({100 * (1 - row.sparsity) for row in rows if row.sparsity})
     for axes in (left, right):
         axes.set_xscale("log")
@@ -139,7 +148,7 @@ def measures_plot(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
             measured = [run for run in group if all(name in line for line in run)]
             if measured:
                 epochs = range(1, min(map(len, measured)) + 1)
-                style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+                style = look(i) | {"marker": ""}
                 values = [_mean_of(measured, e, name, 1) for e in epochs]
                 axes.plot(epochs, values, label=legend(label), linewidth=1.3, **style)
         axes.set_ylabel(MEASURES[name], fontsize=8)
@@ -183,8 +192,7 @@ def cost_plot(cells: Sequence[Cell], rows: Sequence[Row], cost: str) -> str:
             xs, ys, sds = zip(*sorted(points), strict=True)
             axes.errorbar(
                 xs, ys, [0.0 if math.isnan(sd) else sd for sd in sds], label=legend(label),
-                color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-                linestyle=STYLES[i // len(COLOURS) % len(STYLES)], markersize=5, linewidth=1.3, capsize=2.5,
+                markersize=5, linewidth=1.3, capsize=2.5, **look(i),
             )  # fmt: skip
     _log_axis(axes, "x")
     axes.set_xlabel({"bytes": "bytes on disk", "milliseconds": "milliseconds for one input"}[cost])

@@ -15,7 +15,7 @@ from lehr.report.plots import accuracy_plot, density_plot
 from lehr.report.rows import Row, cells_of_row
 from lehr.study.run import Findings
 
-SEVERAL = 4  # sparsities, from which on a plot over densities says more
+SEVERAL = 3  # sparsities, from which on a plot over densities says more
 
 
 def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str]:
