@@ -135,7 +135,7 @@ TABLE = {
     "seeds": ((*COMPARE, "--seeds", "0"), "seeds is"),
     "sparsities": ((*COMPARE, "--sparsity", "0.9;0.98"), "give numbers separated by commas"),
     "a sparsity twice": ((*COMPARE, "--sparsity", "0.9,0.9"), "a value is given twice"),
-    "too sparse": ((*TUNE[:4], "0.9999"), "leaves no weight in"),
+    "too sparse": ((*TUNE[:4], "0.9999", "--method", "one-shot"), "leaves no weight in"),
     # what does not fit together
     "nothing chooses": ((*PIPELINE, "--stages", "zero,smooth"), "nothing chooses the weights: add magnitude, or mask"),
     "no convolution": ((*TUNE, "--smooth", "skips"), "the network has no convolution to go around: leave skips out"),
