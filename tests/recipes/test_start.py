@@ -307,8 +307,9 @@ def test_a_layer_without_large_weights_is_no_obstacle_to_a_target_that_moves(use
     stored["module.3.weight"] *= 1e-4
     torch.save(stored, tmp_path / "uneven.pt")
     given = {"data": "digits", "model": model, "sparsity": 0.9, "epochs": 1}
-    for number, values in enumerate([{}, {"method": "temperature-annealing", "target": "moving"}]):
-        tuned(tmp_path / "uneven.pt", tmp_path / f"run{number}", **given, **values)
+    moving = {"method": "temperature-annealing", "target": "moving"}
+    for number, values in enumerate([{}, {"epochs": 0}, {"anneal": "0"}, moving]):
+        tuned(tmp_path / "uneven.pt", tmp_path / f"run{number}", **{**given, **values})
         mask = Mask.load(tmp_path / f"run{number}" / "mask.safetensors")
         assert (mask.kept, all(row.kept for row in mask.layers())) == (178, True)
     for values in ({"target": "fixed"}, {"method": "one-shot"}, {"method": "temperature-annealing"}):
