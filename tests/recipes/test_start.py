@@ -14,9 +14,12 @@ from lehr import LehrError, Mask
 from lehr.base.errors import Interrupted
 from lehr.data import Batches, load
 from lehr.models import create
+from lehr.recipes.choice import former_mask
+from lehr.recipes.method import build_method
 from lehr.recipes.parent import inherit
+from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.train import train, train_settings
-from lehr.recipes.tune import build_method, build_smoothing, former_mask, tune, tune_settings
+from lehr.recipes.tune import tune, tune_settings
 from lehr.runs import RunFolder, TrainSettings, TuneSettings
 from lehr.training import evaluate
 from tests.training.test_loop import stop_after
@@ -308,7 +311,8 @@ def test_a_layer_without_large_weights_is_no_obstacle_to_a_target_that_moves(use
     torch.save(stored, tmp_path / "uneven.pt")
     given = {"data": "digits", "model": model, "sparsity": 0.9, "epochs": 1}
     moving = {"method": "temperature-annealing", "target": "moving"}
-    for number, values in enumerate([{}, {"epochs": 0}, {"anneal": "0"}, moving]):
+    others = [moving, {"method": "stochastic-threshold"}, {"method": "ac-dc", "cycles": 2}]
+    for number, values in enumerate([{}, {"epochs": 0}, {"anneal": "0"}, *others]):
         tuned(tmp_path / "uneven.pt", tmp_path / f"run{number}", **{**given, **values})
         mask = Mask.load(tmp_path / f"run{number}" / "mask.safetensors")
         assert (mask.kept, all(row.kept for row in mask.layers())) == (178, True)

@@ -130,13 +130,23 @@ def select(
     else:
         kept = _choose(scored, allowed, _shapes_of_groups(cuts, shapes), sparsity, scope, distribution, seed)
     mask = Mask(spread_groups(kept, cuts, shapes), texts)
+    if not allow_empty_layers:
+        check_layers(mask, sparsity)
+    return mask
+
+
+def check_layers(mask: Mask, sparsity: float) -> None:
+    """Raise if a layer is left without a weight, naming it.
+
+    >>> import torch
+    >>> check_layers(Mask({"weight": torch.tensor([True, False])}), 0.5)
+    """
     empty = [row.name for row in mask.layers() if not row.kept]
-    if empty and not allow_empty_layers:
+    if empty:
         raise LehrError(
             f"sparsity {sparsity:g} leaves no weight in {', '.join(empty[:3])}{' and others' if len(empty) > 3 else ''}: "
             "lower it, use scope='layer' (--scope layer), or pass allow_empty_layers=True"
         )
-    return mask
 
 
 def _last_layer(model: nn.Module) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from lehr.base.errors import LehrError
 from lehr.masks import Mask
-from lehr.recipes.tune import DENSE, annealing_steps, build_method
+from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.runs import TuneSettings
 from lehr.sparsify.method import Method
 from lehr.sparsify.part import Part

@@ -15,9 +15,11 @@ from lehr.base.tensors import write_tensors
 from lehr.data import Batches
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
+from lehr.recipes.choice import choose, former_mask
+from lehr.recipes.method import annealing_steps, build_method
 from lehr.recipes.parent import load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
-from lehr.recipes.tune import annealing_steps, build_method, check_sparse, choose, counts, former_mask
+from lehr.recipes.tune import check_sparse, counts
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
 from lehr.runs.weights import load_weights, read_weights
 from lehr.training import fit, together

@@ -145,6 +145,11 @@ class Method(ABC):
         """Whether the target changes on the way."""
         return self.moving
 
+    @property
+    def fills(self) -> bool:
+        """Whether a layer that the given mask leaves empty has a weight before anything is cut: the target is chosen again over all layers."""
+        return self.reselects and self.moving and self.scope == "global"
+
     def due(self, t: int) -> bool:
         """Whether the target is chosen again once t steps are done; the last time is at the end of the phase."""
         return self.reselects and t <= self.steps and (t % self.reselect_every == 0 or t == self.steps)

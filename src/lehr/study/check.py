@@ -9,9 +9,11 @@ import torch
 from lehr.base.errors import LehrError
 from lehr.data import Dataset
 from lehr.masks import Mask, select
+from lehr.recipes.choice import LEARNED, SELECTION, score_data
+from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.recipes.parent import DATA, load_data
+from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.train import fresh_model, mask_learning
-from lehr.recipes.tune import DENSE, LEARNED, SELECTION, annealing_steps, build_method, build_smoothing, score_data
 from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm

@@ -9,7 +9,7 @@ from typing import Any
 
 from lehr.base.errors import LehrError
 from lehr.masks.granules import n_of_m_sparsity
-from lehr.recipes.tune import DENSE
+from lehr.recipes.method import DENSE
 from lehr.study.file import study_of
 from lehr.study.plan import Study
 

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from lehr.base.errors import unknown
 from lehr.base.registry import Registry
+from lehr.recipes.choice import SELECTION
+from lehr.recipes.method import DENSE, METHOD_SETTINGS, parse_method
 from lehr.recipes.parent import INHERITED, parent_settings, parent_weights
 from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
-from lehr.recipes.tune import DENSE, METHOD_SETTINGS, SELECTION, parse_method, tune, tune_settings
+from lehr.recipes.tune import tune, tune_settings
 from lehr.runs import ChildSettings, CycleSettings, Settings, TicketSettings, TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.runs.folder import KINDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lehr.recipes.tune import DENSE
+from lehr.recipes.method import DENSE
 from lehr.study.kinds import SHARED, Key, Kind, kinds
 
 PARENT, TUNED_DENSE = "dense parent", "dense, tuned on"  # what these rows are called

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.base.errors import LehrError, require, unknown
+from lehr.recipes.method import DENSE
 from lehr.recipes.parent import DATA
-from lehr.recipes.tune import DENSE
 from lehr.report.summary import is_variant
 from lehr.runs import Settings
 from lehr.study.grid import points

@@ -17,10 +17,11 @@ from lehr.base.yaml import read_yaml
 from lehr.data.sources import find
 from lehr.models.registry import known
 from lehr.recipes.evaluate import EvaluateSettings, evaluate
+from lehr.recipes.method import DENSE
 from lehr.recipes.parent import parent_weights
 from lehr.recipes.sensitivity import SensitivitySettings, sensitivity
 from lehr.recipes.train import train, train_settings
-from lehr.recipes.tune import DENSE, tune, tune_settings
+from lehr.recipes.tune import tune, tune_settings
 from lehr.runs import TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.scores import scores
