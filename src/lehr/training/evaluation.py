@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lehr.data import Dataset, Examples, evaluation_batches
+from lehr.training.layout import input_layout
 from lehr.training.losses import rows
 
 
@@ -35,8 +36,17 @@ class Scores:
         return self.nll / math.log(2)
 
 
-def evaluate(model: nn.Module, examples: Examples, data: Dataset, *, device: torch.device | str = "cpu") -> Scores:
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    data: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    layout: torch.memory_format | None = None,
+) -> Scores:
     """Judge a network on all given examples, in evaluation mode and fp32; its mode is put back after.
+
+    `layout` is that of the inputs; None for what `lehr.training.layout.input_layout` says.
 
     >>> from lehr.data import load
     >>> from lehr.models import create
@@ -44,13 +54,15 @@ def evaluate(model: nn.Module, examples: Examples, data: Dataset, *, device: tor
     >>> evaluate(create("lenet5", **digits.sizes), digits.test, digits).count
     360
     """
+    if layout is None:
+        layout = input_layout(model, data.blank(2).to(device))
     training = model.training
     model.eval()
     correct, count, total_nll = 0, 0, 0.0
     try:
         with torch.inference_mode():
             for inputs, targets in evaluation_batches(examples, data):
-                logits = rows(model(inputs.to(device)))
+                logits = rows(model(inputs.to(device, memory_format=layout)))
                 targets = targets.to(device).reshape(-1)
                 correct += int((logits.argmax(-1) == targets).sum())
                 count += len(targets)

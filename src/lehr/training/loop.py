@@ -24,6 +24,7 @@ from lehr.sparsify.learned import LearnedMask, MaskLearning
 from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
+from lehr.training.layout import input_layout
 from lehr.training.learning_rates import learning_rates
 from lehr.training.losses import for_members
 from lehr.training.optimizers import make_optimizer
@@ -32,6 +33,8 @@ from lehr.training.progress import SILENT, Bar
 from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.trackers import tracked
 from lehr.training.tuning import DENSE, Tuning
+
+LOOKS = 16  # at the expected density in an epoch, for its mean
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def fit(
         optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.momentum, settings.weight_decay)
         average = averaging.Average(model, average_from) if settings.average else None
         network, wrapped = accelerator.prepare(model, optimizer)
+        layout = input_layout(model, data.blank(2).to(accelerator.device))
         if tuning.teacher is not None:
             tuning.teacher.network.to(accelerator.device).eval()
         request = stack.enter_context(stop_on_signal())
@@ -104,7 +108,7 @@ def fit(
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=tuning.inactive)) if method else None
         run = _Run(settings, folder, data, tuning, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
-        run.average, run.learned = average, learned
+        run.average, run.learned, run.layout = average, learned, layout
         run.restore()
         while run.position.step < run.last or run.unwritten:
             run.epoch()
@@ -124,6 +128,7 @@ class _Run:
     checkpoint_seconds = 0.0
     average: averaging.Average | None = None
     learned: LearnedMask | None = None
+    layout = torch.contiguous_format
 
     def __init__(
         self,
@@ -151,7 +156,7 @@ class _Run:
         self.bf16 = choose_precision(settings.precision, model) == "bf16"
         epoch, step = divmod(self.first, steps_per_epoch(settings, data))
         self.position = Position(epoch, step * settings.accumulate, self.first)
-        self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0}
+        self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0, "density": 0.0, "looks": 0.0}
         self.started = self.saved_at = time.monotonic()
 
     def seconds(self) -> float:
@@ -170,7 +175,8 @@ class _Run:
         for inputs, targets in self.batches.epoch(self.position.epoch, self.position.batch):
             if self.position.step == self.last:
                 break
-            self.batch(inputs.to(self.accelerator.device), targets.to(self.accelerator.device))
+            inputs = inputs.to(self.accelerator.device, memory_format=self.layout)
+            self.batch(inputs, targets.to(self.accelerator.device))
             stop = together.any_of(bool(self.request))
             if stop or time.monotonic() - self.saved_at > self.checkpoint_seconds:
                 self.pause(stop=stop)
@@ -195,6 +201,9 @@ class _Run:
     def batch(self, inputs: Tensor, targets: Tensor) -> None:
         """One batch; the optimizer steps where gradients are complete."""
         position = self.position
+        if self.attachment is not None and position.batch % max(1, len(self.batches) // LOOKS) == 0:
+            self.totals["density"] += self.attachment.expected_density()
+            self.totals["looks"] += 1
         last = position.batch + 1 == len(self.batches)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(position.step)
@@ -245,6 +254,7 @@ class _Run:
         if self.attachment is not None:
             row["density"] = self.attachment.target.density
             row["expected_density"] = self.attachment.expected_density()
+            row["mean_density"] = totals["density"] / totals["looks"] if totals["looks"] else row["expected_density"]
             if self.tuning.probe is not None:
                 row |= self.tuning.probe(self.model, self.attachment)
         return row
@@ -254,7 +264,7 @@ class _Run:
         with ExitStack() as stack:
             if self.attachment is not None:
                 stack.enter_context(self.attachment.judged())
-            return evaluate(self.model, examples, self.data, device=self.accelerator.device)
+            return evaluate(self.model, examples, self.data, device=self.accelerator.device, layout=self.layout)
 
     def complete(self) -> None:
         """The last touches: averaged weights, and statistics for them."""
