@@ -40,6 +40,12 @@ def test_scores_are_those_written_out(seed, count, classes, scale):
     assert found.count == count
 
 
+def test_a_confidence_that_rounds_to_1_is_in_the_last_bin():
+    logits, targets = torch.tensor([[30.0, 0.0], [3.0, 0.0]]), torch.tensor([1, 0])
+    sure = torch.tensor(3.0).sigmoid().item()
+    assert quality(logits, targets).ece == pytest.approx(abs((1 + sure) / 2 - 0.5), abs=1e-6)
+
+
 def test_language_is_judged_place_by_place_and_the_mode_comes_back():
     net = nn.Embedding(5, 5)
     batches = [(torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.int64))]

@@ -40,3 +40,10 @@ def test_draws_are_of_the_seed_and_what_is_no_weight_is_of_the_last():
     assert one[0]["n"] == 9
     with pytest.raises(LehrError, match="SWAG has 1 snapshots: give at least 2"):
         swag(states[:1], 1)
+
+
+def test_small_deviations_around_large_weights_are_not_lost():
+    states = [{"w": torch.full((20_000,), 1.0 + sign * 1e-5)} for sign in (-1, 1, -1, 1)]
+    (own,) = (torch.cat([one["w"] - 1.0 for one in swag(states, 1, seed=seed)]) for seed in (0,))
+    each = own - own.mean()  # what all weights share is of the other half
+    assert float(each.std()) == pytest.approx(1e-5 / 2**0.5, rel=0.05)

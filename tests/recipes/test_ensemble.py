@@ -118,6 +118,30 @@ def test_the_cost_is_of_all_members_and_the_run_they_share_counts_once(members, 
     assert cost["nonzeros"] > 0.75 * weights
 
 
+def test_training_is_charged_for_what_takes_part_and_not_for_what_is_left_at_the_end(members, tmp_path):
+    own = {"sparsity": 0.5, "batch_size": 64, "threads": 1, "epochs": 1, "tau": 1.0, "tau_schedule": "linear"}
+    flops = {}
+    for method, anneal in (("one-shot", "0"), ("temperature-annealing", "1.0")):
+        path = str(tmp_path / method)
+        tune(tune_settings(members.runs[0], {**own, "method": method, "anneal": anneal} if method != "one-shot" else {"sparsity": 0.5, "batch_size": 64, "threads": 1, "epochs": 1, "method": method}), path)  # fmt: skip
+        flops[method] = cost_of(open_members([path]))["training_flops"] - cost_of(members)["training_flops"] / 2
+    # From all weights to half of them, linearly: three quarters in the mean.
+    assert flops["temperature-annealing"] == pytest.approx(1.5 * flops["one-shot"], rel=0.04)
+
+
+def test_training_of_attention_is_three_passes_of_it(tmp_path):
+    (tmp_path / "vit.py").write_text(
+        "from lehr.models.vit import ViT\ndef net(num_classes):\n    return ViT(16, 1, 2, num_classes, (1, 8, 8))\n"
+    )
+    settings = TrainSettings(
+        data="digits", model=f"{tmp_path / 'vit.py'}:net", epochs=1, batch_size=64, limit=64, threads=1
+    )
+    train(settings, tmp_path / "run")
+    own = open_members([str(tmp_path / "run")])
+    cost = cost_of(own)
+    assert cost["training_flops"] == pytest.approx(3 * cost["flops"] * len(own.data.train), rel=1e-6)
+
+
 def test_the_latency_is_the_fastest_way_for_all_by_the_fastest_for_one(members, monkeypatch):
     def laps(ways, seconds):
         times = {"in turn": 6.0, "at once": 5.0, "one dense": 2.0}

@@ -37,7 +37,9 @@ def test_every_set_is_asked_and_the_answers_are_the_networks():
     assert list(found) == ["test", "validation", *((kind, s) for kind in KINDS for s in (2, 5))]
     data = images()
     with torch.no_grad():
-        assert torch.allclose(found["test"].logits, first(data.prepare.judged(data.test.inputs[:6])), atol=1e-6)
+        assert torch.allclose(
+            found["test"].logits, first(data.prepare.judged(data.test.inputs)), atol=1e-6
+        )  # all of them
         changed = corrupted.corrupt(data.test.inputs[:6], "contrast", 5, seed=0)
         assert torch.allclose(found["contrast", 5].logits, first(data.prepare.judged(changed)), atol=1e-5)
     assert found["validation"].targets.tolist() == [0, 1, 2, 3]
@@ -75,3 +77,9 @@ def test_they_fit_networks_of_the_same_data_only():
     assert not alike(images(), replace(images(), validation=images().test))
     assert not alike(load("digits", limit=100), load("digits", limit=200)), "scaled by what was trained on"
     assert alike(load("digits", augment=True), load("digits", augment=False)), "nobody is judged on what is cropped"
+
+
+@pytest.mark.parametrize("asked", [{"examples": 6}, {"severities": (2,)}])
+def test_what_is_of_corrupted_images_is_refused_without_them(asked):
+    with pytest.raises(LehrError, match=rf"{next(iter(asked))} is given and is of corrupted images: ask for them"):
+        Questions(images(), EnsembleSettings(run="", **asked))

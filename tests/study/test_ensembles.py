@@ -13,7 +13,7 @@ from lehr import LehrError, Mask
 from lehr.analysis.quality import quality
 from lehr.ensembles import mean_logits, mean_probabilities
 from lehr.recipes.ensemble import judge, open_members
-from lehr.recipes.questions import EnsembleSettings
+from lehr.recipes.questions import TEST, Answer, EnsembleSettings
 from lehr.recipes.train import train
 from lehr.report.cells import Cell
 from lehr.report.ensembles import markdown
@@ -170,7 +170,7 @@ def test_a_network_in_several_ensembles_is_asked_once_and_then_forgotten(grown, 
         left.append(len(self.known))
 
     monkeypatch.setattr(judged_module._Asking, "over", told)
-    settings = EnsembleSettings(run="", examples=40)
+    settings = EnsembleSettings(run="")
     made = judge_studies([out], settings, Extra(deep=2, sizes=(2,)))
     assert len(asked) == 2 + 2 * 4, "each parent and each child"
     assert left[-1] == 0
@@ -184,12 +184,12 @@ def test_studies_that_scale_images_in_two_ways_are_asked_apart(grown, tmp_path):
     _, out = grown
     limited = tmp_path / "limited"
     run_study(family(**{**SMALL, "limit": 300}, children=2), limited)
-    settings = EnsembleSettings(run="", examples=60)
+    settings = EnsembleSettings(run="")
     together, alone = judge_studies([out, limited], settings), judge_studies([limited], settings)
-    assert [result for team, result in together if team.study == "limited"] == [result for _, result in alone]
+    assert [result for team, result in together if team.study == str(limited)] == [result for _, result in alone]
     for team, result in alone:
         assert result["members"] == judge(open_members(team.runs), settings)["members"]
-    runs = [next(team.runs[0] for team, _ in together if team.study == study) for study in ("out", "limited")]
+    runs = [next(team.runs[0] for team, _ in together if team.study == str(study)) for study in (out, limited)]
     with pytest.raises(LehrError, match=r"see digits scaled in two ways: give members with one limit"):
         open_members(runs)
 
@@ -201,10 +201,50 @@ def test_a_study_given_twice_counts_once_and_rows_of_two_studies_are_apart(grown
     run_study(family(**{**SMALL, "child_epochs": 2}, children=2), tmp_path / "other")
     rows = ensemble_rows(judge_studies([out, tmp_path / "other"], EnsembleSettings(run="")))
     assert {row.label for row in rows} >= {"out: anti-random", "other: anti-random"}
-    both = judge_studies([out, tmp_path / "other"], EnsembleSettings(run="", examples=50), Extra(sizes=(1,)))
-    publish(both, tmp_path / "page", ["lehr"])
+    both = judge_studies([out, tmp_path / "other"], EnsembleSettings(run=""), Extra(sizes=(1,)))
+    publish(both, tmp_path / "page", ["lehr"], EnsembleSettings(run=""))
     plot = (tmp_path / "page" / "reliability.svg").read_text()
     assert plot.count("out: anti-random") == plot.count("other: anti-random") > 0
+
+
+def test_studies_of_one_name_are_no_seeds_of_each_other(grown, tmp_path):
+    _, out = grown
+    shorter = tmp_path / out.name
+    run_study(family(**{**SMALL, "child_epochs": 2}, children=2), shorter)
+    rows = ensemble_rows(judge_studies([out, shorter], EnsembleSettings(run="")))
+    assert {row.label: row.n for row in rows if "anti" in row.label} == {
+        f"{folder.parent.name}/{folder.name}: anti-random": n for folder, n in ((out, 2), (shorter, 1))
+    }
+
+
+DEALT = ("one-shot", "gradual", "iterative", "random-annealing", "temperature-annealing", "gradual:target=fixed")
+AGAIN = ("rigl", "set", "ac-dc", "stochastic-threshold", "gradual:target=moving", "temperature-annealing:target=moving")
+
+
+@pytest.mark.parametrize("method", DEALT)
+def test_a_pair_stays_a_pair_whatever_it_is_tuned_by(method, tmp_path):
+    out = tmp_path / "pair"
+    found = run_study(family(**SMALL, children=2, method=method), out)
+    (team,) = (team for team in teams(found, out) if len(team.runs) == 2)
+    first, second = (Mask.load(RunFolder(run).mask) for run in team.runs)
+    assert second == ~first
+
+
+@pytest.mark.parametrize("method", AGAIN)
+@pytest.mark.parametrize("pairs", ["anti-random", "partition", "random"])
+def test_what_chooses_weights_again_cannot_keep_a_deal(method, pairs, tmp_path):
+    with pytest.raises(LehrError, match=rf"which chooses weights again, and the family {pairs} deals them: choose"):
+        run_study(
+            family(**SMALL, pairs=pairs, children=2, method=method, **({"sparsity": 0.5} if pairs == "random" else {})),
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_deal_that_leaves_a_layer_empty_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(LehrError, match=r"part \d+ of 128 has no weight in .*--exclude-module$"):
+        run_study(family(**SMALL, pairs="partition", parts=128, children=128, granularity="filter"), tmp_path / "out")
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_a_study_that_was_moved_costs_what_it_did(grown, tmp_path):
@@ -217,10 +257,13 @@ def test_a_study_that_was_moved_costs_what_it_did(grown, tmp_path):
 
 
 def test_a_member_without_errors_is_no_trouble(grown):
-    _, out = grown
-    judged = judge_studies([out], EnsembleSettings(run="", examples=1))
-    assert any(result.get("diversity", {"error_correlation": 0})["error_correlation"] is None for _, result in judged)
-    ensemble_rows(judged)
+    found, out = grown
+    (team, *_) = (team for team in teams(found, out) if team.label == "anti-random")
+    logits, targets = 9.0 * torch.eye(10), torch.arange(10)
+    right = [{TEST: Answer(logits, targets)}] * len(team.runs)
+    result = judge(open_members(team.runs), EnsembleSettings(run=""), answers=right)
+    assert result["diversity"]["error_correlation"] is None
+    ensemble_rows([(team, result)])
 
 
 def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
@@ -238,6 +281,7 @@ def test_deep_ensembles_are_of_dense_runs_of_other_seeds(grown):
         ({"swag": 0}, "swag is 0: give a number of networks from 1"),
         ({"sizes": (2, 4)}, "sizes has 4 and no family has more members: leave it out"),
         ({"sizes": (0,)}, "sizes has 0: give numbers of members from 1"),
+        ({"sizes": (2, 2)}, "sizes has 2 twice: leave one out"),
     ],
 )
 def test_what_no_study_has_is_one_sentence(grown, asked, message):
@@ -247,13 +291,13 @@ def test_what_no_study_has_is_one_sentence(grown, asked, message):
 
 
 def test_one_of_several_studies_having_the_runs_is_enough(grown, cycled):
-    judged = judge_studies([grown[1], cycled[1]], EnsembleSettings(run="", examples=50), Extra(deep=2, swag=3))
-    assert [team.study for team, _ in judged if team.way] == [grown[1].name, cycled[1].name]
+    judged = judge_studies([grown[1], cycled[1]], EnsembleSettings(run=""), Extra(deep=2, swag=3))
+    assert [team.study for team, _ in judged if team.way] == [str(grown[1]), str(cycled[1])]
 
 
 def test_ensembles_of_the_first_members_are_rows_of_their_own(grown):
     _, out = grown
-    judged = judge_studies([out], EnsembleSettings(run="", examples=50), Extra(sizes=(3, 2)))
+    judged = judge_studies([out], EnsembleSettings(run=""), Extra(sizes=(3, 2)))
     assert [(row.label, row.members, row.n) for row in ensemble_rows(judged)] == [
         ("dense parent", 1, 2), ("anti-random", 2, 2), ("anti-random", 3, 2), ("anti-random", 4, 2),
     ]  # fmt: skip
@@ -264,11 +308,15 @@ def test_ensembles_of_the_first_members_are_rows_of_their_own(grown):
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     _, out = grown
     judged = judge_studies([out], EnsembleSettings(run=""), files=tmp_path)
-    rows, files = publish(judged, tmp_path, ["lehr"])
+    rows, files = publish(judged, tmp_path, ["lehr"], EnsembleSettings(run=""))
     (row,) = (row for row in rows if row.label == "anti-random")
     assert (row.members, row.n) == (4, 2)
     assert row.mean["bytes"] == pytest.approx((tmp_path / "out-anti-random-0.lehr").stat().st_size, rel=0.01)
     assert row.mean["latency"] > 0
+    assert row.mean["latency of many"] > 0
+    (dense,) = (row for row in rows if row.label == "dense parent")
+    assert dense.mean["bytes"] == pytest.approx(4 * dense.mean["parameters"], rel=0.05)
+    assert not (tmp_path / "size.lehr").exists()
     assert "| anti-random | 4 |" in markdown(rows)
     told = json.loads((tmp_path / "ensembles.json").read_text())
     assert [one["label"] for one in told["rows"]] == ["dense parent", "anti-random"]
@@ -332,9 +380,9 @@ def test_what_cannot_be_a_family_is_one_sentence(values, message):
 def test_weights_that_were_not_kept_are_told_unless_all_were_judged(grown, tmp_path):
     _, out = grown
     shutil.copytree(out, tmp_path / "out")
-    settings = EnsembleSettings(run="", examples=50)
+    settings = EnsembleSettings(run="")
     judged = judge_studies([tmp_path / "out"], settings)
     shutil.rmtree(tmp_path / "out" / "runs")
     assert [result for _, result in judge_studies([tmp_path / "out"], settings)] == [result for _, result in judged]
     with pytest.raises(LehrError, match="were not kept: set keep_weights, and run the study again"):
-        judge_studies([tmp_path / "out"], EnsembleSettings(run="", examples=51))
+        judge_studies([tmp_path / "out"], EnsembleSettings(run="", temperature=True))

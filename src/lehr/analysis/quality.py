@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BINS = 15  # of confidence, as in the tables of the ensemble literature
+from lehr.analysis.calibration import reliability
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,13 @@ def quality(logits: Tensor, targets: Tensor) -> Quality:
     >>> sure.accuracy, round(sure.ece, 3), round(sure.brier, 3)
     (0.5, 0.5, 1.0)
     """
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    classes = logits.shape[-1]
-    probabilities = logits.softmax(-1)
-    hits = F.one_hot(targets, classes)
+    hits = F.one_hot(targets, logits.shape[-1])
     return Quality(
         accuracy=float((logits.argmax(-1) == targets).double().mean()),
         nll=float(F.cross_entropy(logits.double(), targets)),
-        ece=float(multiclass_calibration_error(probabilities, targets, classes, n_bins=BINS)),
-        brier=float((probabilities.double() - hits).square().sum(-1).mean()),
+        # Not torchmetrics', which has a bin of its own for a confidence of exactly 1, as float32 rounds many to.
+        ece=sum(row.count / len(targets) * abs(row.accuracy - row.confidence) for row in reliability(logits, targets)),
+        brier=float((logits.double().softmax(-1) - hits).square().sum(-1).mean()),
         count=len(targets),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.table import Table
 
 from lehr.base.errors import LehrError
@@ -120,7 +121,7 @@ def grow(
         screen.findings(found, folder, command(), as_json=False)
     settings = validated(EnsembleSettings, {"run": ""})
     judged = judge_studies([folder], settings, show=screen.show_bar(quiet, as_json))
-    _show(*publish(judged, folder, command()), as_json=as_json)
+    _show(*publish(judged, folder, command(), settings), as_json=as_json)
 
 
 @app.command()
@@ -128,8 +129,14 @@ def evaluate(
     families: Annotated[list[Path], typer.Argument(help="Folders of studies: of children, of cycles, of dense runs.")],
     corrupted: options.Corrupted = False,
     corruptions: options.Corruptions = None,
-    severities: options.Severities = "1,2,3,4,5",
-    examples: options.Examples = None,
+    severities: Annotated[
+        str | None, typer.Option(help="From 1 to 5 (1,2,3,4,5).", rich_help_panel=options.JUDGED)
+    ] = None,
+    corrupted_data: options.CorruptedData = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(help="Corrupted images of the first so many only.", rich_help_panel=options.JUDGED),
+    ] = None,
     temperature: Annotated[
         bool, typer.Option("--temperature", help="Fit one on the validation set.", rich_help_panel=options.RUN)
     ] = False,
@@ -164,39 +171,45 @@ def evaluate(
     from lehr.study.judged import judge_studies, publish
     from lehr.study.teams import Extra
 
-    values = options.chosen(arguments, ("examples", "temperature"))
+    values = options.chosen(arguments, ("examples", "temperature", "corrupted_data"))
     values["corrupted"] = corrupted or corruptions is not None
     if corruptions is not None:
         values["corruptions"] = options.words(corruptions)
-    values["severities"] = options.whole_numbers(severities, "severities")
+    if severities is not None:
+        values["severities"] = options.whole_numbers(severities, "severities")
     settings = validated(EnsembleSettings, {"run": "", **values})
+    settings.check()
     extra = Extra(deep, swag, () if sizes is None else options.whole_numbers(sizes, "sizes"))
     where = out or families[0]
     judged = judge_studies(
         families, settings, extra, files=where if bench else None, show=screen.show_bar(quiet, as_json)
     )
-    _show(*publish(judged, where, command()), as_json=as_json)
+    _show(*publish(judged, where, command(), settings), about=settings.about(), as_json=as_json)
 
 
-def _show(rows: list[EnsembleRow], files: dict[str, str], *, as_json: bool) -> None:
+def _show(rows: list[EnsembleRow], files: dict[str, str], *, about: str = "", as_json: bool) -> None:
     """The tables of ensembles, and where everything is."""
     if as_json:
         screen.print_json({"rows": [row.as_dict() for row in rows], "files": files})
         return
     printer = screen.console()
     for title, heads in GROUPS:
-        table = _table(rows, heads)
-        if table is not None:
-            printer.print(screen.titled(title, table))
+        tables = _tables(rows, heads, printer.width)
+        if tables:
+            printer.print(screen.titled(title.format(about=about), Group(*tables)))
     for name, path in files.items():
         printer.print(f"[dim]{name:>12}[/]  {path}", soft_wrap=True)
 
 
 GROUPS = (
-    ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier", "scaled NLL", "scaled ECE")),
-    ("corrupted images, mean over corruptions and severities", ("corrupted %", "cNLL", "cECE")),
+    ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier")),
+    (
+        "mean of logits; and of probabilities with a fitted temperature",
+        ("logits NLL", "logits ECE", "scaled NLL", "scaled ECE"),
+    ),
+    ("{about}", ("corrupted %", "cNLL", "cECE", "cBrier")),
     ("members", ("each %", "apart %", "disagree %", "KL", "error corr.")),
-    ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net")),
+    ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net", "x at 32")),
 )
 OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision")
 SETTINGS = (
@@ -205,15 +218,34 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def _table(rows: list[EnsembleRow], heads: tuple[str, ...]) -> Table | None:
-    from lehr.report.ensembles import headings, words
+def _tables(rows: list[EnsembleRow], heads: tuple[str, ...], width: int) -> list[Table]:
+    """A group of columns, in as many tables as the screen asks for; names may wrap, and numbers do not."""
+    from lehr.report.ensembles import headings, names, words
 
-    columns: list[Any] = [column for column in headings(rows) if column[0] in heads]
-    if not columns:
-        return None
-    table = Table()
-    for heading in ("ensemble", "members", *(column[0] for column in columns), "seeds"):
-        table.add_column(heading, justify="left" if heading == "ensemble" else "right")
-    for row in rows:
-        table.add_row(*words(row, columns))
-    return table
+    columns = [column for column in headings(rows) if column[0] in heads]
+    called = names(rows)
+    texts = {column[0]: [words(row, [column])[2] for row in rows] for column in columns}
+    fixed = {"members": [str(row.members) for row in rows], "seeds": [str(row.n) for row in rows]}
+    room = width - 4 - min(NAME, max(map(len, called))) - sum(3 + len(name) for name in fixed)
+    parts: list[list[str]] = []
+    left = 0
+    for heading, told in texts.items():
+        wide = 3 + max(map(len, [heading, *told]))
+        if not parts or left < wide:
+            parts.append([])
+            left = room
+        parts[-1].append(heading)
+        left -= wide
+    tables = []
+    for part in parts:
+        table = Table()
+        table.add_column("ensemble", overflow="fold")
+        for heading in ("members", *part, "seeds"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for line in zip(called, fixed["members"], *(texts[name] for name in part), fixed["seeds"], strict=True):
+            table.add_row(*line)
+        tables.append(table)
+    return tables
+
+
+NAME = 24  # characters of a name that are to fit on a line

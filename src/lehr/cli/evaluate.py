@@ -26,12 +26,7 @@ def evaluate(
     corrupted: options.Corrupted = False,
     corruptions: options.Corruptions = None,
     severities: options.Severities = "1,2,3,4,5",
-    corrupted_data: Annotated[
-        str | None,
-        typer.Option(
-            help="A folder with the published CIFAR-10-C files; else generated.", rich_help_panel=options.JUDGED
-        ),
-    ] = None,
+    corrupted_data: options.CorruptedData = None,
     seed: options.Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Write everything to this JSON file too.", rich_help_panel=options.RUN)

@@ -147,6 +147,9 @@ Examples = Annotated[int | None, _option(JUDGED, help="The first so many only.")
 Corrupted = Annotated[bool, _option(JUDGED, "--corrupted", help="Also on the 19 corruptions of CIFAR-10-C.")]
 Corruptions = Annotated[str | None, _option(JUDGED, help="Some of them, such as fog,snow.")]
 Severities = Annotated[str, _option(JUDGED, help="From 1 to 5.")]
+CorruptedData = Annotated[
+    str | None, _option(JUDGED, help="A folder with the published CIFAR-10-C files; else generated.")
+]
 
 # -- small studies ----------------------------------------------------------------------------
 LEVELS = "Levels"

@@ -74,7 +74,7 @@ def notes(texts: Sequence[str]) -> None:
         console().print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
 
 
-def titled(title: str, table: Table) -> Group:
+def titled(title: str, table: Table | Group) -> Group:
     """A table under its title, which may be wider than it."""
     return Group(Text(title, style="italic"), table)
 

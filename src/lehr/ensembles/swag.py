@@ -41,7 +41,7 @@ def swag(states: Sequence[State], count: int, *, seed: int = 0) -> list[dict[str
         stacked = torch.stack([state[name].float() for state in states])
         running = stacked.cumsum(0) / torch.arange(1, len(states) + 1).reshape(-1, *[1] * last.ndim)
         mean, deviations = running[-1], stacked - running
-        sd = (stacked.square().mean(0) - mean.square()).clamp(min=0).sqrt()
+        sd = (stacked - mean).square().mean(0).sqrt()
         for number, own in enumerate(result):
             each = _normal(seed, f"{name}/each", number, last.numel()).reshape(last.shape)
             along = _normal(seed, "along", number, len(states))  # one number a snapshot, the same for every tensor

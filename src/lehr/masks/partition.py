@@ -80,7 +80,7 @@ def partition(
         if empty is not None:
             raise LehrError(
                 f"part {number} of {parts} has no weight in {empty}: give fewer parts, or exclude the layer, "
-                f"exclude_modules=['{empty.rpartition('.')[0]}'] or --exclude-modules"
+                f"exclude_modules=['{empty.rpartition('.')[0]}'] or --exclude-module"
             )
     return masks
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lehr.analysis.calibration import fit_temperature, reliability
@@ -139,7 +140,7 @@ def cost_of(members: Members) -> dict[str, float]:
 
     Returns:
         ``epochs``: of all runs that they come from, each counted once; ``training_flops``: of those epochs, 3 passes forward for a step, with the
-        expected density of each epoch; ``flops``: of one example for all members, dense; ``kept_flops``: if zeros were skipped; ``parameters`` and
+        mean expected density of each epoch, if zeros were skipped; ``flops``: of one example for all members, dense; ``kept_flops``: if zeros were skipped; ``parameters`` and
         ``nonzeros``.
     """
     prices = [cost(net, members.data.blank(1), mask) for net, mask in zip(members.networks, members.masks, strict=True)]
@@ -147,7 +148,7 @@ def cost_of(members: Members) -> dict[str, float]:
     epochs = flops = 0.0
     for path in sorted({path for run in members.runs for path in ancestors(run)}):
         folder = RunFolder(path)
-        own, base = [row.get("expected_density") for row in folder.metrics()], folder.settings()
+        own, base = [row.get("mean_density") for row in folder.metrics()], folder.settings()
         share = (
             prices[0].kept / prices[0].dense if members.masks[0] is not None and members.masks[0].density < 1 else 1.0
         )
@@ -187,6 +188,7 @@ def ancestors(run: str) -> list[str]:
 def _training_flops(network: nn.Module, data: Dataset) -> float:
     """Of a step, for one example; a network that is an ensemble by itself does other things while it trains."""
     own = copy.deepcopy(network).train()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # Of attention the counter knows the plain form alone.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         own(data.blank(COUNTED))
     return PASSES * float(counter.get_total_flops()) / COUNTED

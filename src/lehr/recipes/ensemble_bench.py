@@ -17,6 +17,7 @@ from lehr.deploy.race import Run, laps
 from lehr.ensembles import Ensemble
 from lehr.recipes.ensemble import Members, ancestors
 from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.pack import preprocessing, provenance
 from lehr.runtime.native import available
 
 SECONDS = 1.0
@@ -24,11 +25,13 @@ SECONDS = 1.0
 
 def pack_members(members: Members, out: Path) -> int:
     """Write all members as one ``.lehr`` file; its size in bytes."""
-    first = open_network(JudgeSettings(run=members.runs[0])).settings
+    network = open_network(JudgeSettings(run=members.runs[0]))
+    first = network.settings
     named = None if ".py" in first.model or ":" in first.model else (first.model, members.data.sizes)
     saved = save_family(
-        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1), architecture=named
-    )
+        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1), architecture=named,
+        preprocessing=preprocessing(network.data), provenance=provenance(network),
+    )  # fmt: skip
     return saved.size
 
 

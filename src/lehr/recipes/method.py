@@ -63,6 +63,8 @@ def parse_method(text: str) -> tuple[str, dict[str, str]]:
 def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | None = None) -> Method:
     """The method that the settings name, with those of its parameters that they set.
 
+    Where a family deals the weights, as to a pair and its complement, the target is fixed.
+
     A setting that the method has no parameter for, and that is not at its default, is refused, and so is a mask that leaves a
     layer empty, unless the method chooses again.
     """
@@ -80,7 +82,16 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
             raise LehrError(
                 f"{settings.method} has no {field.replace('_', ' ')}: leave it out, or choose another method"
             )
+    dealt = isinstance(settings, ChildSettings) and settings.family != "magnitude"
+    if dealt and "target" in accepted:
+        options.setdefault("target", "fixed")
     method = factory(mask, **options)
+    if dealt and method.moving:
+        how = f"{settings.method} with target moving" if "target" in accepted else settings.method
+        raise LehrError(
+            f"method is {how}, which chooses weights again, and the family {settings.family} deals them: choose "  # type: ignore[attr-defined]
+            "one-shot, iterative, gradual, random- or temperature-annealing with a fixed target, or the family magnitude"
+        )
     if not method.fills:
         check_layers(mask, settings.sparsity)
     # Of a pair the second is what the first leaves out; the first draws as it would alone.

@@ -44,8 +44,8 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
         values=settings.values,
         example_inputs=network.data.blank(1) if settings.graph else None,
         architecture=None if ".py" in network.settings.model else (network.settings.model, network.data.sizes),
-        preprocessing=_preprocessing(network.data),
-        provenance=_provenance(network),
+        preprocessing=preprocessing(network.data),
+        provenance=provenance(network),
     )
     result: dict[str, Any] = {
         "file": str(out),
@@ -72,13 +72,13 @@ def _accuracy(network: Network) -> float:
     return quality(*predictions(network.model, batches)).accuracy
 
 
-def _preprocessing(data: Dataset) -> dict[str, Any] | None:
+def preprocessing(data: Dataset) -> dict[str, Any] | None:
     """What is done to images: ``(x - mean) / std`` by channel, x in 0 to 255."""
     if not isinstance(data.prepare, Pixels):
         return None
     return {"input_shape": list(data.input_shape), "mean": list(data.prepare.mean), "std": list(data.prepare.std)}
 
 
-def _provenance(network: Network) -> dict[str, Any]:
+def provenance(network: Network) -> dict[str, Any]:
     settings = network.settings
     return {"data": settings.data, "model": settings.model, "seed": settings.seed}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
 from lehr.data import Dataset, Examples, Split, evaluation_batches
 from lehr.ensembles import Ensemble
 from lehr.recipes.corrupted import Batches, CorruptedSettings, check_images, corrupted_images, fitting, prepared
+from lehr.training.layout import input_layout
 from lehr.training.progress import SILENT, Bar
 
 REMEMBERED = 4 << 30  # bytes of corrupted images
@@ -24,6 +25,27 @@ class EnsembleSettings(CorruptedSettings):
     """How members are judged together; `run` is that of the first of them."""
 
     temperature: bool = False  # whether one is fitted on the validation set
+
+    def check(self) -> None:
+        """Raise where there is no such corruption or severity, or nothing that the settings could be of."""
+        super().check()
+        for name in ("examples", "severities"):
+            unused = not self.asked and getattr(self, name) != type(self).model_fields[name].default
+            require(
+                not unused, f"{name} is given and is of corrupted images: ask for them with corrupted, or leave it out"
+            )
+
+    def about(self) -> str:
+        """On what corrupted images.
+
+        >>> EnsembleSettings(run="", corrupted=True, severities=(2, 4), examples=500).about()
+        '19 corruptions, severities 2, 4, generated from the first 500 test images'
+        """
+        images = "the test images" if self.examples is None else f"the first {self.examples:,} test images"
+        origin = f"generated from {images}" if self.corrupted_data is None else f"as published, {images}"
+        kinds = ", ".join(self.corruptions) or f"{len(self.named())} corruptions"
+        several = "severities" if len(self.severities) > 1 else "severity"
+        return f"{kinds}, {several} {', '.join(map(str, self.severities))}, {origin}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,7 @@ class Questions:
         if settings.asked:
             check_images(data)
         self.settings, self.data = settings, data
-        self.examples: Examples = data.test
+        self.examples: Examples = data.test  # of which corrupted images are made
         if settings.examples is not None:
             self.examples = self.examples.take(torch.arange(min(settings.examples, len(self.examples))))
         self.keys: tuple[Key, ...] = (
@@ -78,7 +100,7 @@ class Questions:
     def batches(self, key: Key) -> Batches:
         """One set, as networks take it."""
         if key == TEST:
-            return evaluation_batches(self.examples, self.data)
+            return evaluation_batches(self.data.test, self.data)
         if key == VALIDATION:
             return evaluation_batches(self.data.validation, self.data)
         return prepared(self._images(key), self.data)
@@ -110,13 +132,14 @@ def ask(network: nn.Module, questions: Questions, *, bar: Bar = SILENT, done: in
         LehrError: the images do not fit the network.
     """
     alone = Ensemble((network,), batched=False)
+    layout = input_layout(network, questions.data.blank(2))
     found: Answers = {}
     for count, key in enumerate(questions.keys, done + 1):
         logits, targets = [], []
         guard = fitting(questions.data) if isinstance(key, tuple) else nullcontext()
         with guard, torch.inference_mode():
             for inputs, wanted in questions.batches(key):
-                (out,) = alone.members(inputs).float()
+                (out,) = alone.members(inputs.to(memory_format=layout)).float()
                 logits.append(out.reshape(-1, out.shape[-1]))
                 targets.append(wanted.reshape(-1))
         if not logits:

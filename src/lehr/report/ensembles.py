@@ -16,13 +16,28 @@ Column = tuple[str, str, float, int | None]
 # Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.
 COLUMNS: tuple[Column, ...] = (
     ("accuracy %", "accuracy", 100, 2), ("NLL", "nll", 1, 3), ("ECE", "ece", 1, 3), ("Brier", "brier", 1, 3),
-    ("corrupted %", "corrupted accuracy", 100, 2), ("cNLL", "corrupted nll", 1, 3), ("cECE", "corrupted ece", 1, 3),
+    ("logits NLL", "logits nll", 1, 3), ("logits ECE", "logits ece", 1, 3),
+    ("corrupted %", "corrupted accuracy", 100, 2), ("cNLL", "corrupted nll", 1, 3), ("cECE", "corrupted ece", 1, 3), ("cBrier", "corrupted brier", 1, 3),
     ("scaled NLL", "scaled nll", 1, 3),
     ("scaled ECE", "scaled ece", 1, 3), ("each %", "member accuracy", 100, 2), ("apart %", "member spread", 100, 2), ("disagree %", "disagreement", 100, 1),
     ("KL", "kl", 1, 3), ("error corr.", "error_correlation", 1, 2), ("epochs", "epochs", 1, 0), ("train TFLOP", "training_flops", 1e-12, None), ("MFLOP kept", "kept_flops", 1e-6, None),
-    ("nonzeros", "nonzeros", 1, 0), ("KB", "bytes", 1e-3, 0), ("x one net", "latency", 1, 2),
+    ("nonzeros", "nonzeros", 1, 0), ("KB", "bytes", 1e-3, 0), ("x one net", "latency", 1, 2), ("x at 32", "latency of many", 1, 2),
 )  # fmt: skip
 
+
+MEANING = {
+    "members": "networks that are asked for one answer",
+    "accuracy %, NLL, ECE, Brier": "of the mean of the members' probabilities, on the whole test set; ECE over 15 bins",
+    "logits": "of the mean of their logits instead",
+    "corrupted %, c…": "the same on corrupted images, mean over corruptions and severities",
+    "scaled": "with one temperature, fitted on the validation set",
+    "each %, apart %": "mean accuracy of the members alone, and their standard deviation",
+    "disagree %, KL, error corr.": "over pairs of members: share of unlike answers, Kullback-Leibler divergence, correlation of errors",
+    "epochs, train TFLOP": "of all runs that the members come from, each counted once; operations as if zeros were skipped",
+    "MFLOP kept, nonzeros": "of one example for all members, if zeros were skipped; weights that are not 0",
+    "KB, x one net, x at 32": "all members in one file; the time of the fastest way to ask them, for one example and for 32, over that of one dense network",
+}
+"""What the columns say."""
 
 FEWEST = 5  # predictions of a bin that is drawn
 
@@ -40,10 +55,16 @@ def words(row: Any, columns: Sequence[Column]) -> list[str]:
             cells.append("")
             continue
         sd = row.sd.get(name, math.nan) * factor
-        shown = not math.isnan(sd) and digits and name != "latency"
+        shown = not math.isnan(sd) and digits and not name.startswith("latency")
         told = f"{factor * row.mean[name]:,.{digits}f}" if digits is not None else f"{factor * row.mean[name]:.3g}"
         cells.append(told + (f" ± {sd:.{digits}f}" if shown else ""))
     return [row.label, str(row.members), *cells, str(row.n)]
+
+
+def names(rows: Sequence[Any]) -> list[str]:
+    """What the rows are called where members have no column: ensembles of one label go by their number."""
+    labels = [row.label for row in rows]
+    return [f"{row.label}, {row.members}" if labels.count(row.label) > 1 else row.label for row in rows]
 
 
 def markdown(rows: Sequence[Any]) -> str:
@@ -53,18 +74,19 @@ def markdown(rows: Sequence[Any]) -> str:
         rows: of `lehr.study.ensembles.EnsembleRow`.
     """
     columns = headings(rows)
-    names = _names(columns)
-    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
+    titles = _names(columns)
+    lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(words(row, columns)) + " |" for row in rows)]) + "\n"
 
 
-def page(rows: Sequence[Any], scores: str, reliability: str, command: str) -> str:
+def page(rows: Sequence[Any], scores: str, reliability: str, command: str, about: str = "") -> str:
     """One self-contained HTML page: the table, both plots, and the machine.
 
     Args:
         rows: of `lehr.study.ensembles.EnsembleRow`.
         scores, reliability: SVG text.
         command: what was typed.
+        about: what corrupted images are.
     """
     templates = Environment(
         loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
@@ -72,7 +94,7 @@ def page(rows: Sequence[Any], scores: str, reliability: str, command: str) -> st
     columns = headings(rows)
     return templates.get_template("ensembles.html.jinja").render(
         names=_names(columns), rows=[words(row, columns) for row in rows], scores=Markup(scores), reliability=Markup(reliability),
-        command=command, environment=environment(),
+        command=command, environment=environment(), about=about, meaning=MEANING, fewest=FEWEST,
     )  # fmt: skip
 
 
@@ -96,7 +118,7 @@ def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         own = [row for row in bins if row["count"] >= FEWEST]
         style = {**look(i), "markersize": 4, "linewidth": 1.3}
         above.plot([row["confidence"] for row in own], [row["accuracy"] for row in own], label=name, **style)
-        total = sum(row["count"] for row in own)
+        total = sum(row["count"] for row in bins)
         below.plot([row["confidence"] for row in own], [row["count"] / total for row in own], **style)
     above.set_ylabel("accuracy")
     figure.legend(*above.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
@@ -116,8 +138,7 @@ def scores_plot(rows: Sequence[Any]) -> str:
     """
     from matplotlib.figure import Figure
 
-    labels = [row.label for row in rows]
-    names = [f"{row.label}, {row.members}" if labels.count(row.label) > 1 else row.label for row in rows]
+    called = names(rows)
     corrupted = any("corrupted nll" in row.mean for row in rows)
     figure = Figure(figsize=(9.6, (0.9 + 0.32 * len(rows)) * (2 if corrupted else 1)))
     figure.set_layout_engine("constrained")
@@ -137,6 +158,6 @@ def scores_plot(rows: Sequence[Any]) -> str:
             axes.tick_params(labelsize=8)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    panels[0][0].set_yticks(range(len(names)), names)
-    panels[0][0].set_ylim(len(names) - 0.5, -0.5)  # the first on top
+    panels[0][0].set_yticks(range(len(called)), called)
+    panels[0][0].set_ylim(len(called) - 0.5, -0.5)  # the first on top
     return svg(figure)

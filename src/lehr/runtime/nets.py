@@ -37,12 +37,9 @@ class Nets:
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         """``log mean_m softmax(z_m)``, (N, classes): logits of the mean of the members' probabilities."""
-        outputs = self.members(*inputs)
-        shifted = outputs - outputs.max(-1, keepdims=True)
-        probabilities = np.exp(shifted)
-        probabilities /= probabilities.sum(-1, keepdims=True)
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(probabilities.mean(0)), dtype=np.float32)
+        outputs = self.members(*inputs).astype(np.float64)
+        own = outputs - np.logaddexp.reduce(outputs, axis=-1, keepdims=True)
+        return np.asarray(np.logaddexp.reduce(own, axis=0) - np.log(len(own)), dtype=np.float32)
 
 
 def load_nets(path: str | Path, *, threads: int | None = None) -> Nets:

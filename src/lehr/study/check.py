@@ -9,12 +9,12 @@ import torch
 from lehr.base.errors import LehrError
 from lehr.data import Dataset
 from lehr.masks import Mask, select
-from lehr.recipes.choice import LEARNED, SELECTION, score_data
+from lehr.recipes.choice import LEARNED, SELECTION, choose, score_data
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.train import fresh_model, mask_learning
-from lehr.runs import Settings, TicketSettings, TrainSettings, TuneSettings
+from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.span import steps_per_epoch, total_steps
@@ -59,6 +59,8 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
         options = {name: getattr(settings, name) for name in SELECTION}
         if settings.score == LEARNED:
             options["score"] = "magnitude"  # any will do, to see whether shapes fit
+        if isinstance(settings, ChildSettings) and settings.family in ("anti-random", "partition"):
+            choose(settings, model, data, None)  # a deal goes by shapes alone
         build_smoothing(settings, model, data)
         select(
             model, settings.sparsity, allow_empty_layers=True, data=data_of_score,

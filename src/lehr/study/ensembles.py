@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lehr.report.rows import spread
@@ -35,13 +36,31 @@ class EnsembleRow:
 def labels(teams: Sequence[Team]) -> list[str]:
     """What each is called: its label, after the name of its study where several have that.
 
-    >>> labels([Team("dense", 0, (), study="a"), Team("dense", 0, (), study="b"), Team("random", 0, (), study="a")])
+    >>> labels([Team("dense", 0, (), study="x/a"), Team("dense", 0, (), study="x/b"), Team("random", 0, (), study="x/a")])
     ['a: dense', 'b: dense', 'random']
     """
+    named = study_names(teams)
     studies: dict[str, set[str]] = {}
     for team in teams:
         studies.setdefault(team.label, set()).add(team.study)
-    return [f"{team.study}: {team.label}" if len(studies[team.label]) > 1 else team.label for team in teams]
+    return [f"{named[team.study]}: {team.label}" if len(studies[team.label]) > 1 else team.label for team in teams]
+
+
+def study_names(teams: Sequence[Team]) -> dict[str, str]:
+    """The shortest end of the path of every study that no other one has.
+
+    >>> study_names([Team("dense", 0, (), study="x/one/out"), Team("dense", 0, (), study="x/two/out"), Team("dense", 0, (), study="y/c")])
+    {'x/one/out': 'one/out', 'x/two/out': 'two/out', 'y/c': 'c'}
+    """
+    paths = {team.study: Path(team.study).parts for team in teams}
+    names = {}
+    for study, parts in paths.items():
+        others = [other for other in paths.values() if other != parts]
+        length = next(
+            (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
+        )
+        names[study] = str(Path(*parts[-length:])) if parts else ""
+    return names
 
 
 MEASURES = ("accuracy", "nll", "ece", "brier")
@@ -76,5 +95,7 @@ def _measures(result: dict[str, Any]) -> dict[str, float]:
     if "temperature" in result:
         told |= {f"scaled {name}": result["temperature"][name] for name in ("nll", "ece")}
         told["temperature"] = result["temperature"]["value"]
-    told |= dict(result["cost"]) | {name: result[name] for name in ("bytes", "latency") if name in result}
+    told |= dict(result["cost"]) | {
+        name: result[name] for name in ("bytes", "latency", "latency of many") if result.get(name) is not None
+    }
     return {name: value for name, value in told.items() if not math.isnan(value)}

@@ -6,22 +6,25 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import require
+from lehr.base.errors import LehrError, require
 from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
-from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels
+from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels, study_names
 from lehr.study.run import read_study_folder
 from lehr.study.teams import NOTHING, Extra, Team, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
+BESIDE = "size.lehr"  # of what is no family, written to be weighed
+MANY = 32  # examples at once, beside one
 Judged = list[tuple[Team, dict[str, Any]]]
 
 
@@ -53,11 +56,13 @@ def judge_studies(
     extra.check([team for _, team in found])
     judged: Judged = []
     asking = _Asking(settings, [team for _, team in found], show=show)
+    names = study_names([team for _, team in found])
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
         result = read_json(kept) if kept.is_file() else None
-        file = None if files is None or not _masked(team) else files / _file_name(team)
-        timed = file is None or (result is not None and "latency" in result and file.is_file())
+        file = None if files is None or not _masked(team) else files / _file_name(team, names[team.study])
+        wanted = {"bytes"} if file is None else {"bytes", "latency"}
+        timed = files is None or (result is not None and wanted <= set(result) and (file is None or file.is_file()))
         if result is None or not timed:
             members = _open(team)
             if result is None:
@@ -65,8 +70,14 @@ def judge_studies(
                 write_json(kept, result)
             if file is not None:
                 result["bytes"] = pack_members(members, file)
-                result["speed"] = latency(members)
-                result["latency"] = result["speed"]["ratio"]
+                result["speed"] = [latency(members, batch) for batch in (1, MANY)]
+                result |= {"latency": result["speed"][0]["ratio"], "latency of many": result["speed"][1]["ratio"]}
+                write_json(kept, result)
+            elif files is not None and "bytes" not in result:
+                result["bytes"] = None  # of what cannot be traced
+                with suppress(LehrError):
+                    result["bytes"] = pack_members(members, files / BESIDE)
+                (files / BESIDE).unlink(missing_ok=True)
                 write_json(kept, result)
         asking.over(team)
         judged.append((team, result))
@@ -115,9 +126,9 @@ def _masked(team: Team) -> bool:
     return several and all((Path(run) / "mask.safetensors").is_file() for run in team.runs)
 
 
-def _file_name(team: Team) -> str:
+def _file_name(team: Team, study: str) -> str:
     way = f"{team.way}-" if team.way else ""
-    name = f"{team.study}-{team.label}-{way}{team.seed}.lehr"
+    name = f"{study}-{team.label}-{way}{team.seed}.lehr"
     return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
 
 
@@ -133,10 +144,13 @@ def _open(team: Team) -> Members:
     return sampled(members, team.samples, seed=team.seed) if team.samples else members
 
 
-def publish(judged: Judged, out: Path, command: Sequence[str]) -> tuple[list[EnsembleRow], dict[str, str]]:
+def publish(
+    judged: Judged, out: Path, command: Sequence[str], settings: EnsembleSettings
+) -> tuple[list[EnsembleRow], dict[str, str]]:
     """Write table, plots, numbers and a page of what was judged; the rows, and the paths by name."""
     rows = ensemble_rows(judged)
-    write_text(out / "ensembles.md", markdown(rows))
+    about = settings.about() if settings.asked else ""
+    write_text(out / "ensembles.md", markdown(rows) + (f"\nCorrupted: {about}.\n" if about else ""))
     write_json(out / "ensembles.json", {
         "rows": [row.as_dict() for row in rows],
         "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
@@ -149,7 +163,7 @@ def publish(judged: Judged, out: Path, command: Sequence[str]) -> tuple[list[Ens
     reliability, scores = reliability_plot(firsts), scores_plot(rows)
     write_text(out / "reliability.svg", reliability)
     write_text(out / "ensembles.svg", scores)
-    write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command)))
+    write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command), about))
     names = {
         "page": "ensembles.html",
         "table": "ensembles.md",

@@ -23,7 +23,7 @@ class Team:
     seed: int
     runs: tuple[str, ...]
     samples: int = 0  # networks that are drawn around the runs instead of them
-    study: str = ""
+    study: str = ""  # its folder
     way: str = ""  # of `Extra`: what it was made for
 
 
@@ -49,6 +49,7 @@ class Extra:
         require(self.swag is None or self.swag >= 1, f"swag is {self.swag}: give a number of networks from 1")
         for size in self.sizes:
             require(size >= 1, f"sizes has {size}: give numbers of members from 1")
+            require(self.sizes.count(size) == 1, f"sizes has {size} twice: leave one out")
 
     def check(self, made: Collection[Team]) -> None:
         """Raise for what no study had the runs for."""
@@ -81,7 +82,8 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     found.check_whole()
     runs = expected(found.study, found.runs, found.cells)
     families, alone = _grouped(runs)
-    made = [Team(label, run.settings.seed, (str(run.path(out)),), study=out.name) for label, run in alone]
+    place = str(out.absolute())
+    made = [Team(label, run.settings.seed, (str(run.path(out)),), study=place) for label, run in alone]
     preferred = _preferred(families, found)
     for (label, seed, own_seed), choices in families.items():
         if preferred[label] not in choices:  # a seed that chose nothing and does not have it
@@ -90,10 +92,10 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
         paths = tuple(str(run.path(out)) for run in ordered)
         where = seed if own_seed == seed else own_seed
         sizes = sorted(size for size in extra.sizes if size < len(paths))
-        made += [Team(label, where, paths[:size], study=out.name, way=str(size)) for size in sizes]
-        made.append(Team(label, where, paths, study=out.name))
+        made += [Team(label, where, paths[:size], study=place, way=str(size)) for size in sizes]
+        made.append(Team(label, where, paths, study=place))
         if extra.swag is not None and len(ordered) > 1 and _constant(ordered):
-            made.append(Team(f"SWAG of {label}", where, paths, extra.swag, out.name, "swag"))
+            made.append(Team(f"SWAG of {label}", where, paths, extra.swag, place, "swag"))
     return made + (_deep(alone, extra.deep, out) if extra.deep is not None else [])
 
 
@@ -133,13 +135,13 @@ def _deep(alone: Sequence[tuple[str, Run]], count: int, out: Path) -> list[Team]
     for label, run in alone:
         if run.kind == "train":
             dense.setdefault(label, []).append(run)
-    made = []
+    made, place = [], str(out.absolute())
     for label, own in dense.items():
         ordered = sorted(own, key=lambda run: run.seed)
         name = f"deep ensemble of {label}" if len(dense) > 1 else "deep ensemble"
         for i in range(0, len(ordered) - count + 1, count):
             paths = tuple(str(run.path(out)) for run in ordered[i : i + count])
-            made.append(Team(name, ordered[i].seed, paths, study=out.name, way="deep"))
+            made.append(Team(name, ordered[i].seed, paths, study=place, way="deep"))
     return made
 
 

@@ -16,6 +16,7 @@ from lehr.models.wrappers.dropout import MonteCarloDropout
 from lehr.models.wrappers.mimo import Mimo
 from lehr.models.wrappers.tree import Tree
 from lehr.training.losses import distillation_loss, task_loss
+from lehr.training.optimizers import make_optimizer
 
 SIZES = {"num_classes": 5, "input_shape": (2, 16, 16)}
 NAMES = [
@@ -226,3 +227,13 @@ def test_members_learn_from_a_teacher():
     found = distillation_loss(logits, teacher, torch.arange(4), 1.0, 2.0)
     wanted = torch.stack([distillation_loss(logits[:, m], teacher, torch.arange(4), 1.0, 2.0) for m in range(3)]).mean()
     torch.testing.assert_close(found, wanted)
+
+
+def test_weight_decay_spares_what_is_a_vector_for_each_member():
+    net = BatchEnsemble(nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2)), 4)
+    decayed, spared = make_optimizer("sgd", net, 0.1, 0.9, 5e-4).param_groups
+    assert {id(p) for p in decayed["params"]} == {
+        id(p) for n, p in net.named_parameters() if n.endswith("layer.weight")
+    }
+    assert spared["weight_decay"] == 0
+    assert len(spared["params"]) == 2 * 3 + 2, "r, s and b of two layers, and the norm's two"

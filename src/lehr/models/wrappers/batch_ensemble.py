@@ -38,6 +38,10 @@ class RankOne(nn.Module):
         self.b = None if layer.bias is None else nn.Parameter(layer.bias.detach().repeat(count, 1))
         layer.bias = None
 
+    def vectors(self) -> tuple[nn.Parameter, ...]:
+        """One vector a member, stacked: weight decay spares them as it does a bias."""
+        return (self.r, self.s) if self.b is None else (self.r, self.s, self.b)
+
     def forward(self, x: Tensor) -> Tensor:
         whose = torch.arange(len(x), device=x.device) * self.count // max(1, len(x))
         out: Tensor = self.layer(x * self._beside(self.r[whose], x)) * 1.0
