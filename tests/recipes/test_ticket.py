@@ -99,6 +99,39 @@ def test_survivors_are_reset_bit_for_bit_and_the_schedule_goes_on(dense, tmp_pat
         assert all((seen.weights[step][name][~keep] == 0).all() for name, keep in mask.items())
 
 
+NORMED = """
+from torch import nn
+def net(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(4 * 36, num_classes)
+    )
+"""
+
+
+def test_statistics_of_batch_norm_go_back_too(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(NORMED)
+    own = {"model": f"{tmp_path / 'mine.py'}:net"}
+    seen = {}
+    for name in ("dense", "one"):
+        with monkeypatch.context() as patch:
+            seen[name] = Watched(patch)
+            if name == "dense":
+                train(TrainSettings(**{**SHORT, **own}), tmp_path / "dense")
+            else:
+                ticket(level(tmp_path / "dense", 1, **own), tmp_path / "one")
+    wanted = rewound(seen["dense"].weights[K], Mask.load(tmp_path / "one" / "mask.safetensors"))
+    begun = seen["one"].weights[K]
+    assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} <= set(wanted)
+    assert all(torch.equal(begun[name], wanted[name]) for name in wanted)
+    assert begun["1.num_batches_tracked"] == K
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 32), ("seed", 1), ("epochs", 3), ("limit", 200)])
+def test_a_ticket_is_trained_as_its_parent_was(dense, tmp_path, name, value):
+    with pytest.raises(LehrError, match=rf"{name} is {value} and .* in .*: a ticket is trained as its parent was"):
+        ticket(level(dense[0], 1, **{name: value}), tmp_path / "one")
+
+
 def test_the_mask_is_of_the_largest_weights_at_the_end_and_levels_are_nested(dense, first, tmp_path):
     ticket(level(first, 2), tmp_path / "two")
     masks = [Mask.load(path / "mask.safetensors") for path in (first, tmp_path / "two")]
@@ -137,8 +170,9 @@ def test_controls_have_as_many_weights_in_every_layer(dense, first, tmp_path):
 
 
 def test_another_seed_shuffles_to_other_places(dense, tmp_path):
-    for seed in (0, 1):
-        ticket(level(dense[0], 1, control="shuffle", seed=seed), tmp_path / str(seed))
+    train(TrainSettings(**SHORT, seed=1), tmp_path / "other")
+    for seed, parent in ((0, dense[0]), (1, tmp_path / "other")):
+        ticket(level(parent, 1, control="shuffle", seed=seed, scope="layer"), tmp_path / str(seed))
     first, second = (Mask.load(tmp_path / str(seed) / "mask.safetensors") for seed in (0, 1))
     assert [row.kept for row in first.layers()] == [row.kept for row in second.layers()]
     assert (first & second).density == pytest.approx(0.25, abs=0.1), "as chance has it, of two halves"

@@ -14,6 +14,7 @@ from lehr.report.between import line_plot, stability_plot
 from lehr.runs import RunFolder
 from lehr.runs.weights import read_weights
 from lehr.study import copies
+from lehr.study.file import study_of
 from lehr.study.plan import plan
 from lehr.study.run import run_study
 from lehr.study.stability import stability, stability_study
@@ -52,7 +53,7 @@ def test_distances_are_those_of_the_networks(found, rows):
     for seed in (0, 1):
         own = RunFolder(cells["start=5it", "shuffle", 0.75, seed])
         mask, weights = Mask.load(own.mask), read_weights(own.model)
-        dense = read_weights(RunFolder(cells["start=5it", "dense parent", 0.0, seed]).model)
+        dense = read_weights(RunFolder(cells["start=5it", "dense, again", 0.0, seed]).model)  # trained as the ticket is
         other = RunFolder(cells["start=5it", "shuffle-order", 0.75, seed])
         assert Mask.load(other.mask) == mask, "one mask in two orders"
         assert row.pruning[seed] == distance(dense, weights, mask)
@@ -98,8 +99,30 @@ def test_a_branch_that_is_missing_is_told(found, out):
         stability(lacking, out, points=3)
 
 
+def test_the_dense_network_trained_again_is_asked_for(found, out):
+    lacking = replace(found, cells=[cell for cell in found.cells if cell.label != "dense, again"])
+    with pytest.raises(LehrError, match=r"trained again from 5it: add a row 'dense, again' of level 0"):
+        stability(replace(lacking, cells=[c for c in lacking.cells if c.label != "dense, order"]), out, points=3)
+
+
+def test_networks_of_two_panels_are_not_mixed(tmp_path):
+    grids = [{"row": "order", "level": 1, "ticket_order": 1000}, {"row": "ticket", "level": 1}]
+    values = {
+        **SMALL,
+        "kind": "ticket",
+        "seed": 0,
+        "lr": [0.1, 0.01],
+        "panels": ["lr"],
+        "grids": grids,
+        "against": "ticket",
+    }
+    found = run_study(study_of(values, "two rates"), tmp_path)
+    with pytest.raises(LehrError, match=r"of seed 0 is there twice \(lr=0\.1; lr=0\.01\): stability is of one network"):
+        stability(found, tmp_path, points=3)
+
+
 def test_levels_and_dense_copies_that_a_study_does_not_have_are_no_rows(found, rows, out):
-    fewer = [cell for cell in found.cells if "dense, " not in cell.label and round(cell.sparsity, 3) != 0.5]
+    fewer = [cell for cell in found.cells if "dense, order" not in cell.label and round(cell.sparsity, 3) != 0.5]
     some = stability(replace(found, cells=fewer), out, points=3)
     assert some == [row for row in rows if row.density == 0.25]
     with pytest.raises(LehrError, match="has no copies of a ticket: train order, shuffle, shuffle-order"):
@@ -109,6 +132,8 @@ def test_levels_and_dense_copies_that_a_study_does_not_have_are_no_rows(found, r
 def test_steps_are_named_once():
     with pytest.raises(LehrError, match="the steps are 0, 0: name each once"):
         stability_study(**SMALL, rewind=["0", "0"], rounds=1)
+    with pytest.raises(LehrError, match="the steps are 5it, 5it: name each once"):
+        stability_study(**SMALL, rewind=["5it", "0ep5it"], rounds=1)
     with pytest.raises(LehrError, match="rewind names no step"):
         stability_study(**SMALL, rewind=[], rounds=1)
 
@@ -126,6 +151,9 @@ def test_the_plots_say_what_they_show(rows):
         "weights left, %",
     ):
         assert word in drawn
-    assert "rewound to step" in stability_plot([row for row in told if row["density"] in (1.0, 0.25)], "start")
+    backwards = [row for row in reversed(told) if row["density"] in (1.0, 0.25)]
+    steps = stability_plot(backwards, "start")
+    assert "25 % of the weights left; 2 seeds" in steps
+    assert steps == stability_plot(backwards[::-1], "start"), "steps in order, however they were asked for"
     line = line_plot({"test": {"alphas": [0.0, 0.5, 1.0], "errors": [0.1, 0.3, 0.1], "barrier": 0.2}})
     assert "test, barrier 20.0 points" in line

@@ -31,3 +31,33 @@ def parse_length(text: str, *, steps_per_epoch: int, total: int) -> int:
     if not 0.0 <= fraction <= 1.0:
         raise LehrError(f"the length {text} is not a fraction in [0, 1]: write {text}it or {text}ep for whole steps")
     return round(fraction * total)
+
+
+def spelled(text: str) -> str:
+    """A length in its shortest spelling, so that one step has one name; other texts as they are.
+
+    >>> [spelled(t) for t in ("0", "0it", "0ep0it", "0.0", "007it", "1ep0it", "0.50", "half")]
+    ['0', '0', '0', '0', '7it', '1ep', '0.5', 'half']
+    """
+    match = _PATTERN.match(text.strip()) if text.strip() else None
+    if match is None:
+        try:
+            return f"{float(text):g}"
+        except ValueError:
+            return text
+    parts = [
+        f"{int(match[unit] or 0)}{word}" for unit, word in (("epochs", "ep"), ("steps", "it")) if int(match[unit] or 0)
+    ]
+    return "".join(parts) or "0"
+
+
+def in_order(text: str) -> tuple[float, int, int]:
+    """What lengths are sorted by where the steps in an epoch are not known: fractions, then epochs, then steps.
+
+    >>> sorted(["10it", "1ep", "0", "2it", "1ep5it"], key=in_order)
+    ['0', '2it', '10it', '1ep', '1ep5it']
+    """
+    match = _PATTERN.match(text.strip())
+    if match is None or not text.strip():
+        return float(text), 0, 0
+    return 0.0, int(match["epochs"] or 0), int(match["steps"] or 0)

@@ -66,12 +66,15 @@ def stability(
     """
     arguments = dict(locals())
     from lehr.base.files import write_json, write_text
+    from lehr.recipes.connect import ConnectSettings
     from lehr.report.between import stability_plot
+    from lehr.runs import validated
     from lehr.study.publish import publish
     from lehr.study.run import read_study_folder
     from lehr.study.stability import stability as measure
     from lehr.study.stability import stability_study
 
+    validated(ConnectSettings, {"run": "", "other": "", "points": points, "bn_batches": bn_batches})  # before training
     if folder is not None:
         clash = next((name for name in arguments if options.typed(ctx, name) and name not in MEASURING), None)
         require(clash is None, f"{clash} is given and the study in {folder} has its own: leave it out")
@@ -96,6 +99,8 @@ def stability(
     if len(steps) > 1:
         least = [row for row in told if row["density"] in (1.0, smallest)]
         plots["stability.svg"] = stability_plot(least, "start")
+    for stale in set(folder.glob("stability*.svg")) - {folder / name for name in plots}:
+        stale.unlink()
     for name, plot in plots.items():
         write_text(folder / name, plot)
     if as_json:
@@ -111,14 +116,14 @@ def stability(
 
 def _table(rows: Sequence[Stability]) -> Table:
     table = Table()
-    for heading in ("weights left", "mask", "accuracy", "pruning: L2", "angle", "order: L2", "angle", "barrier"):
+    for heading in ("weights left", "mask", "accuracy", "pruning: L2", "angle", "order: L2", "angle", "barrier, %"):
         table.add_column(heading, justify="left" if heading == "mask" else "right")
     for i, row in enumerate(rows):
         if i and rows[i - 1].density != row.density:
             table.add_section()
         table.add_row(
             f"{100 * row.density:.3g} %", row.mask, f"{100 * fmean(row.accuracy):.2f} %", *_told(row.pruning), *_told(row.order),
-            f"{100 * fmean(row.barrier):.2f} points",
+            f"{100 * fmean(row.barrier):.2f}",
         )  # fmt: skip
     return table
 

@@ -65,19 +65,27 @@ def ticket(
     Example: `lehr ticket --data mnist --model lenet_300_100 --rounds 5 --rate 0.2 --rewind 500it --epochs 5 --out runs/ticket`
     """
     arguments = dict(locals())
+    from lehr.base.steps import spelled
     from lehr.study.compare import default_folder
     from lehr.study.rewind import earliest
     from lehr.study.run import Workers
-    from lehr.study.ticket import tickets
+    from lehr.study.ticket import REWIND, tickets
 
     given = options.chosen(arguments, SETTINGS) | {"rate": rate, "threads": threads_of(threads, workers)}
     asked: dict[str, Any] = {"rounds": rounds, "mode": mode, "branches": options.words(branches), "seeds": seeds}
-    study = tickets(rewind="0" if rewind == AUTO else rewind, **asked, **given)
-    if rewind == AUTO:
+    if rewind != AUTO:
+        study = tickets(rewind=rewind, **asked, **given)
+    else:
+        others = [branch for branch in asked["branches"] if not branch.startswith(REWIND)]
+        study = tickets(rewind="0", **{**asked, "branches": others}, **given)
         out = out or default_folder(study)
         show = screen.show_bar(quiet, as_json)
         step, probes = earliest(out, seeds=seeds, workers=Workers(workers), show=show, **given)
+        same = [branch for branch in asked["branches"] if spelled(branch.removeprefix(REWIND)) == step]
+        asked["branches"] = [branch for branch in asked["branches"] if branch not in same]
         study = tickets(rewind=step, **asked, **given)
+        if same and not as_json:
+            screen.notes([f"{same[0]} is where the levels go back to: the branch is the ticket itself"])
         if not as_json:
             tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in probes)
             screen.console().print(f"rewinding to [bold]{step}[/]; points between two orders of the data: {tried}")

@@ -28,6 +28,9 @@ from lehr.training.progress import bar
 from lehr.training.span import steps_per_epoch, total_steps
 from lehr.training.tuning import Tuning
 
+# What step k and the examples after it go by.
+ALIKE = ("data", "model", "limit", "image_size", "context", "augment", "batch_size", "accumulate", "epochs", "seed")
+
 
 def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, show: bool = False) -> dict[str, Any]:
     """Prune what is left of the parent's network once more, go back to step k, and train the rest of the schedule again.
@@ -61,16 +64,19 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         raise LehrError(
             f"level is {settings.level} and {settings.parent} is level {former}: levels come one after the other"
         )
+    for name in ALIKE:
+        mine, theirs = getattr(settings, name), getattr(base, name)
+        require(
+            mine == theirs,
+            f"{name} is {mine!r} and {theirs!r} in {settings.parent}: a ticket is trained as its parent was",
+        )
     model = fresh_model(settings.model, data, base.seed)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     within = former_mask(settings.parent)
     chosen = choose(settings, model, data, within)
     mask = controlled(chosen, settings.control, whole_parameters(model, chosen), settings.seed, within)
     total = total_steps(settings, data)
-    require(
-        total > 0 or not settings.epochs,
-        f"rewinding to {settings.start} leaves no step of the schedule to train: go back further, 1it is one step",
-    )
+    check_steps(settings, total)
     method = build_method(
         settings,
         mask,
@@ -103,6 +109,14 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
             method.target.save(folder.mask)
         finish(folder, model, result, outcome)
     return folder.result()
+
+
+def check_steps(settings: TicketSettings, total: int) -> None:
+    """Raise where the schedule has no step after the one that is gone back to."""
+    require(
+        total > 0 or not settings.epochs,
+        f"rewinding to {settings.start} leaves no step of the schedule to train: go back further, 1it is one step",
+    )
 
 
 def _check_origin(settings: TicketSettings, base: Settings) -> None:

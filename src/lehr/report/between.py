@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from lehr.base.steps import in_order
 from lehr.report.plots import COLOURS, DENSE, svg
 
 
@@ -68,11 +69,21 @@ def stability_plot(rows: Sequence[Mapping[str, Any]], along: Literal["density", 
     for axes in panels[1]:
         axes.set_xlabel("weights left, %" if along == "density" else "rewound to step")
     panels[0][0].legend(frameon=False, fontsize=8)
+    least = {row["density"] for row in rows} - {1.0}
+    seeds = max((len(row["accuracy"]) for row in rows), default=0)
+    what = (
+        f"{', '.join(f'{100 * one:.3g} %' for one in sorted(least))} of the weights left"
+        if along == "start"
+        else f"rewound to step {', '.join(_in_order(rows))}"
+    )
+    figure.suptitle(
+        f"{what}; {seeds} seed{'s' if seeds > 1 else ''}; dashed below: 2 points, taken for connected", fontsize=9
+    )
     return svg(figure)
 
 
 def _in_order(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return list(dict.fromkeys(row["start"] for row in rows))
+    return sorted({row["start"] for row in rows}, key=in_order)
 
 
 def _measured(noise: str, measure: str) -> Callable[[Mapping[str, Any]], list[float]]:

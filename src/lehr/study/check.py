@@ -13,6 +13,7 @@ from lehr.recipes.choice import LEARNED, SELECTION, choose, score_data
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.smoothing import build_smoothing
+from lehr.recipes.ticket import check_steps
 from lehr.recipes.train import fresh_model, mask_learning
 from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.plan import Run, Study
@@ -51,6 +52,8 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
     check_batch_norm(settings.bn_batches, model, settings.model)
     total = total_steps(settings, data)
     length = 0
+    if isinstance(settings, TicketSettings):
+        check_steps(settings, total)
     if isinstance(settings, TrainSettings):
         mask_learning(settings, data)
     if isinstance(settings, TuneSettings) and settings.method != DENSE:

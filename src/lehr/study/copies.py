@@ -11,7 +11,7 @@ from lehr.base.errors import require
 from lehr.base.files import read_json, write_json
 from lehr.masks import Mask
 from lehr.recipes.connect import ConnectSettings, Part, connect
-from lehr.runs import RunFolder
+from lehr.runs import RunFolder, validated
 from lehr.study.ticket import OTHER
 
 AGAIN, ORDER = "dense, again", "dense, order"  # what these rows are called
@@ -35,7 +35,9 @@ def barrier_between(a: str, b: str, out: Path, *, part: Part, points: int, bn_ba
     """The error barrier between two runs of a study, in [0, 1]; measured once and kept."""
 
     def measured() -> list[float]:
-        wanted = ConnectSettings(run=a, other=b, points=points, bn_batches=bn_batches, parts=(part,))
+        wanted = validated(
+            ConnectSettings, {"run": a, "other": b, "points": points, "bn_batches": bn_batches, "parts": (part,)}
+        )
         return [connect(wanted)[part]["barrier"]]
 
     (barrier,) = _kept(out, f"{_names(a, b)} barrier {part} {points} {bn_batches}", measured, 1)

@@ -94,9 +94,12 @@ def do(job: Job) -> State:
     return State("done")
 
 
+PARENT_FAILED = "the run that it starts from failed"
+
+
 def parent_failed(reason: str) -> str:
     """What is said of a run that could not start."""
-    return f"the run that it starts from failed: {reason}"
+    return reason if reason.startswith(PARENT_FAILED) else f"{PARENT_FAILED}: {reason}"
 
 
 def record_failure(job: Job, reason: str, trace: str = "") -> State:

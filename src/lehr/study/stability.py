@@ -9,6 +9,7 @@ from typing import Any
 
 from lehr.analysis.stability import Distance
 from lehr.base.errors import LehrError, require
+from lehr.base.steps import in_order, spelled
 from lehr.report.cells import Cell
 from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies, distance_between
 from lehr.study.plan import Study
@@ -33,7 +34,8 @@ class Stability:
         mask: ``dense``, ``ticket`` or ``random``.
         density: weights left over all that can be pruned.
         accuracy: on the test set, in [0, 1].
-        pruning: L2 distance and angle, on the mask, between the dense network and the subnetwork, trained from step k in one order; none for the dense network.
+        pruning: L2 distance and angle, on the mask, between the dense network and the subnetwork, both trained from step k in one way and order; none
+            for the dense network. From a later step than 0 the dense network is the one trained again from there: with a fresh optimizer, as the subnetwork is.
         order: between two copies, trained from step k in two orders.
         barrier: of the test error between those copies, in [0, 1]: their instability (1912.05671).
     """
@@ -61,6 +63,7 @@ def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **set
     >>> study.panels, len(study.grids)
     (('data', 'model', 'start'), 11)
     """
+    rewind = [spelled(step) for step in rewind]
     require(len(rewind) > 0, "rewind names no step: give 0, 500it, 2ep or 1ep100it")
     require(len(set(rewind)) == len(rewind), f"the steps are {', '.join(rewind)}: name each once")
     grids: list[dict[str, Any]] = []
@@ -83,7 +86,8 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         bn_batches: for batch-norm's statistics at each place; 0 mixes those of the ends.
 
     Raises:
-        LehrError: a run failed, or its weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level.
+        LehrError: a run failed, or its weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level,
+            or several networks of one step, level and seed.
     """
     found.check_whole()
     runs = {run.folder: run for run in found.runs}
@@ -91,17 +95,29 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
     dense: dict[int, Cell] = {}
     for cell in found.cells:
         run = runs[Path(cell.path).name]
-        if run.kind == "train":
-            dense[cell.seed] = cell
-        else:
-            cells[run.settings.start, cell.label, cell.sparsity, cell.seed] = cell
+        whole = run.kind == "train"
+        other = (
+            dense.setdefault(cell.seed, cell)
+            if whole
+            else cells.setdefault((spelled(run.settings.start), cell.label, cell.sparsity, cell.seed), cell)
+        )
+        if other.path != cell.path:
+            raise LehrError(
+                f"{'the dense network' if whole else cell.label} of seed {cell.seed} is there twice ({other.panel}; {cell.panel}): "
+                "stability is of one network, give a study whose only other panel is start"
+            )
 
     def one(start: str, mask: str, sparsity: float, first: dict[int, Cell], second: dict[int, Cell]) -> Stability:
-        if not first or set(first) != set(second) or not set(first) <= set(dense):
+        if not first or set(first) != set(second):
             raise LehrError(
                 f"the study lacks a copy of the {mask} at {100 * sparsity:.3g} % rewound to {start}: train {', '.join(BRANCHES)}"
             )
-        pairs = [(dense[seed], first[seed], second[seed]) for seed in sorted(first)]
+        wholes = dense if start == "0" else seeds_of(start, AGAIN, 0.0)
+        if not set(first) <= set(wholes):
+            raise LehrError(
+                f"the study lacks the dense network of each seed, trained again from {start}: add a row {AGAIN!r} of level 0"
+            )
+        pairs = [(wholes[seed], first[seed], second[seed]) for seed in sorted(first)]
         return Stability(
             start, mask, 1.0 - sparsity,
             tuple(float(a.result["test"]["accuracy"]) for _, a, _ in pairs),
@@ -114,7 +130,7 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         return {seed: cell for (*place, seed), cell in cells.items() if place == [start, label, sparsity]}
 
     rows = []
-    for start in dict.fromkeys(start for start, *_ in cells):
+    for start in sorted({start for start, *_ in cells}, key=in_order):
         if copies := seeds_of(start, ORDER, 0.0):
             first = seeds_of(start, AGAIN, 0.0) or (dense if start == "0" else {})
             rows.append(one(start, "dense", 0.0, first, copies))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.base.errors import LehrError, require, unknown
-from lehr.base.steps import parse_length
+from lehr.base.steps import parse_length, spelled
 from lehr.study.file import study_of
 from lehr.study.plan import Study
 
@@ -55,6 +55,7 @@ def tickets(
     >>> [(grid["row"], grid["level"]) for grid in study.grids]
     [('ticket', 2), ('reinit', [1, 2])]
     """
+    rewind = spelled(rewind)
     require(type(rounds) is int and rounds >= 1, f"rounds is {rounds!r}: give a whole number from 1")
     require(seeds >= 1, f"seeds is {seeds}: give at least 1")
     if mode not in MODES:
@@ -65,7 +66,8 @@ def tickets(
         if branch.startswith(REWIND):
             step = branch.removeprefix(REWIND)
             parse_length(step, steps_per_epoch=10**6, total=10**9)  # raises where it is no step
-            require(step != rewind, f"{branch} is where the levels go back to anyway: leave it out")
+            require(spelled(step) != rewind, f"{branch} is where the levels go back to anyway: leave it out")
+    branches = [REWIND + spelled(b.removeprefix(REWIND)) if b.startswith(REWIND) else b for b in branches]
     require(len(set(branches)) == len(branches), f"the branches are {', '.join(branches)}: name each once")
     for branch in branches:
         if mode != "weights" and (branch == "reinit" or branch.startswith(REWIND)):
