@@ -39,7 +39,7 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
         for name, found in cold.items()
         if found
     ] + [
-        f"{name} differs much between seeds at {', '.join(found)}: take more seeds, lower the learning rate or, where it anneals, anneal for longer"
+        f"{name} differs much between seeds at {', '.join(found)}: take more seeds, lower the learning rate, or anneal for longer"
         for name, found in wide.items()
         if found
     ]
