@@ -19,15 +19,13 @@ def test_too_cold():
 
 def test_seeds_that_differ():
     (note,) = diagnose_rows([ONE, replace(WARM, accuracy_sd=1.5)])
-    assert (
-        "differs much between seeds at 98 % (standard deviation 1.50 points, one-shot 0.30): anneal for longer" in note
-    )
+    assert "differs much between seeds at 98 % (standard deviation 1.50 points, one-shot 0.30): take more seeds" in note
     assert diagnose_rows([replace(ONE, accuracy_sd=0.9), replace(WARM, accuracy_sd=1.5)]) == [], "not twice one-shot's"
 
 
 def test_a_spread_is_told_without_one_shot_and_of_one_shot():
     (alone,) = diagnose_rows([replace(WARM, label="gradual", accuracy_sd=15.0)])
-    assert "(standard deviation 15.00 points): anneal for longer" in alone
+    assert "(standard deviation 15.00 points): take more seeds" in alone
     (itself,) = diagnose_rows([replace(ONE, accuracy_sd=9.0)])
     assert itself.startswith("one-shot differs much between seeds at 98 %")
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from lehr import LehrError, Mask
-from lehr.analysis import distance
+from lehr.analysis import distance, travel
 from lehr.recipes.connect import ConnectSettings, connect
 from lehr.report.between import line_plot, stability_plot
 from lehr.runs import RunFolder
 from lehr.runs.weights import read_weights
 from lehr.study import copies
 from lehr.study.file import study_of
+from lehr.study.mask_statistics import mask_statistics
 from lehr.study.plan import plan
 from lehr.study.run import run_study
 from lehr.study.stability import stability, stability_study
@@ -157,3 +158,27 @@ def test_the_plots_say_what_they_show(rows):
     assert steps == stability_plot(backwards[::-1], "start"), "steps in order, however they were asked for"
     line = line_plot({"test": {"alphas": [0.0, 0.5, 1.0], "errors": [0.1, 0.3, 0.1], "barrier": 0.2}})
     assert "test, barrier 20.0 points" in line
+
+
+def test_masks_are_told_layer_by_layer(found, tmp_path):
+    rows = mask_statistics(found)
+    assert [(row.start, row.level, row.mask) for row in rows[::3]] == [
+        (start, level, mask) for start in ("0", "5it") for level in (0.5, 0.25) for mask in ("ticket", "random")
+    ]
+    cells = {(cell.panel, cell.label, round(cell.sparsity, 3), cell.seed): cell.path for cell in found.cells}
+    folders = [RunFolder(cells["start=5it", "ticket", 0.75, seed]) for seed in (0, 1)]
+    masks = [Mask.load(folder.mask) for folder in folders]
+    for row in rows:
+        if (row.start, row.level, row.mask) == ("5it", 0.25, "ticket"):
+            a, b = (mask[row.layer] for mask in masks)
+            assert row.density == pytest.approx(float((a.double().mean() + b.double().mean()) / 2))
+            assert row.overlap == pytest.approx(float((a & b).sum() / (a | b).sum()))
+            went = [
+                travel(read_weights(one.origin), read_weights(one.model), own)[row.layer]
+                for one, own in zip(folders, masks, strict=True)
+            ]
+            assert row.travel == pytest.approx(sum(went) / 2)
+        elif row.mask == "random" and row.layer != "layers.5.weight":
+            assert row.overlap == pytest.approx(row.chance, abs=0.03)
+    gone = [replace(cell, path=str(tmp_path / "runs" / RunFolder(cell.path).path.name)) for cell in found.cells]
+    assert mask_statistics(replace(found, cells=gone)) == []

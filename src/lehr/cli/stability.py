@@ -17,6 +17,7 @@ from lehr.cli.ticket import SETTINGS
 
 if TYPE_CHECKING:
     from lehr.analysis.stability import Distance
+    from lehr.study.mask_statistics import LayerRow
     from lehr.study.stability import Stability
 
 
@@ -69,6 +70,7 @@ def stability(
     from lehr.recipes.connect import ConnectSettings
     from lehr.report.between import stability_plot
     from lehr.runs import validated
+    from lehr.study.mask_statistics import mask_statistics
     from lehr.study.publish import publish
     from lehr.study.run import read_study_folder
     from lehr.study.stability import stability as measure
@@ -92,7 +94,9 @@ def stability(
         publish(found, folder, command())
     rows = measure(found, folder, points=points, bn_batches=bn_batches)
     told = [row.as_dict() for row in rows]
+    layers = mask_statistics(found)
     write_json(folder / "stability.json", told)
+    write_json(folder / "masks.json", [row.as_dict() for row in layers])
     steps = list(dict.fromkeys(row.start for row in rows))
     smallest = min(row.density for row in rows)
     plots = {f"stability-{step}.svg": stability_plot([row for row in told if row["start"] == step]) for step in steps}
@@ -104,12 +108,19 @@ def stability(
     for name, plot in plots.items():
         write_text(folder / name, plot)
     if as_json:
-        screen.print_json({"rows": told})
+        screen.print_json({"rows": told, "masks": [row.as_dict() for row in layers]})
         return
     printer = screen.console()
     for step in steps:
         title = f"{found.study.title}, rewound to {step}, {len(rows[0].accuracy)} seed(s)"
         printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
+        last = [
+            row for row in layers if row.start == step and row.mask == "ticket" and abs(row.level - smallest) < 1e-9
+        ]
+        if last:
+            printer.print(
+                screen.titled(f"the ticket of {100 * smallest:.3g} %, rewound to {step}, by layer", _layers(last))
+            )
     for name in (*plots, *(page.name for page in folder.glob("report.html"))):
         printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
 
@@ -125,6 +136,22 @@ def _table(rows: Sequence[Stability]) -> Table:
             f"{100 * row.density:.3g} %", row.mask, f"{100 * fmean(row.accuracy):.2f} %", *_told(row.pruning), *_told(row.order),
             f"{100 * fmean(row.barrier):.2f}",
         )  # fmt: skip
+    return table
+
+
+def _layers(rows: Sequence[LayerRow]) -> Table:
+    table = Table()
+    for heading in ("layer", "left", "alike in two seeds", "by chance", "travel"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=heading != "layer")
+    for row in rows:
+        alike = "" if row.overlap is None else f"{100 * row.overlap:.1f} %"
+        table.add_row(
+            row.layer,
+            f"{100 * row.density:.3g} %",
+            alike,
+            f"{100 * row.chance:.1f} %" if alike else "",
+            f"{row.travel:.2f}",
+        )
     return table
 
 
