@@ -13,10 +13,10 @@ WIDEST = 128  # channels of the widest convolution up to which channels last was
 def input_layout(model: nn.Module, inputs: Tensor) -> torch.memory_format:
     """``torch.channels_last`` for images on a CPU whose network has narrow convolutions alone, else ``torch.contiguous_format``.
 
-    Only inputs are laid out; what the convolutions make of them follows, and weights stay as they are. Measured (Zen 4, one thread; time of a
-    training step in fp32, in bf16, and of judging in fp32, in turns, relative to contiguous inputs): LeNet-5 0.63, 0.55, 0.50; ResNet-20 0.75,
-    0.91, 0.84; VGG-16 at a quarter of its width 0.80, 0.75, 0.75; but ResNet-18 1.07, 1.01, 1.07 and WRN-16-8 1.10, 1.03, 1.08, which
-    have wider ones.
+    Only inputs are laid out; what the convolutions make of them follows, and weights stay as they are. Measured (``benchmarks/layout.py``, Zen 4, one
+    thread; CPU time of a training step in fp32, in bf16, and of judging in fp32, over that of contiguous inputs): LeNet-5 0.72, 0.52, 0.49;
+    ResNet-20 0.74, 0.99, 0.87; VGG-16 at a quarter of its width 0.77, 0.75, 0.70; but VGG-16 1.10, 1.02, 1.00, ResNet-18 1.02, 1.02, 1.06 and
+    WRN-16-8 1.05, 1.04, 1.03, which have wider ones.
 
     Args:
         model: as it will be called; a copy of it is tried on the inputs in training mode, for code that takes a ``view`` of what it cannot.
