@@ -111,8 +111,10 @@ def stability(
         screen.print_json({"rows": told, "masks": [row.as_dict() for row in layers]})
         return
     printer = screen.console()
+    count = len(rows[0].accuracy)
+    seeds_told = "one seed" if count == 1 else f"{count} seeds"
     for step in steps:
-        title = f"{found.study.title}, rewound to {step}, {len(rows[0].accuracy)} seed(s)"
+        title = f"{found.study.title}, rewound to {step}, {seeds_told}"
         printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
         last = [
             row for row in layers if row.start == step and row.mask == "ticket" and abs(row.level - smallest) < 1e-9
@@ -141,17 +143,12 @@ def _table(rows: Sequence[Stability]) -> Table:
 
 def _layers(rows: Sequence[LayerRow]) -> Table:
     table = Table()
-    for heading in ("layer", "left", "alike in two seeds", "by chance", "travel"):
+    several = any(row.overlap is not None for row in rows)
+    for heading in ("layer", "left", *(("alike in two seeds", "by chance") if several else ()), "travel"):
         table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=heading != "layer")
     for row in rows:
-        alike = "" if row.overlap is None else f"{100 * row.overlap:.1f} %"
-        table.add_row(
-            row.layer,
-            f"{100 * row.density:.3g} %",
-            alike,
-            f"{100 * row.chance:.1f} %" if alike else "",
-            f"{row.travel:.2f}",
-        )
+        alike = () if row.overlap is None else (f"{100 * row.overlap:.1f} %", f"{100 * row.chance:.1f} %")
+        table.add_row(row.layer, f"{100 * row.density:.3g} %", *alike, f"{row.travel:.2f}")
     return table
 
 
