@@ -82,14 +82,14 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
             raise LehrError(
                 f"{settings.method} has no {field.replace('_', ' ')}: leave it out, or choose another method"
             )
-    dealt = isinstance(settings, ChildSettings) and settings.family != "magnitude"
-    if dealt and "target" in accepted:
+    family = settings.family if isinstance(settings, ChildSettings) else "magnitude"  # which deals nothing
+    if family != "magnitude" and "target" in accepted:
         options.setdefault("target", "fixed")
     method = factory(mask, **options)
-    if dealt and method.moving:
+    if family != "magnitude" and method.moving:
         how = f"{settings.method} with target moving" if "target" in accepted else settings.method
         raise LehrError(
-            f"method is {how}, which chooses weights again, and the family {settings.family} deals them: choose "  # type: ignore[attr-defined]
+            f"method is {how}, which chooses weights again, and the family {family} deals them: choose "
             "one-shot, iterative, gradual, random- or temperature-annealing with a fixed target, or the family magnitude"
         )
     if not method.fills:
