@@ -30,6 +30,20 @@ class Viewed(nn.Module):
         return x.flatten(1) if self.only_training and not self.training else x.view(len(x), -1)
 
 
+class Refusing(nn.Module):
+    """Takes nothing but images of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = convolutional(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.any():
+            raise ValueError("an empty image")
+        out: torch.Tensor = self.inner(x)
+        return out
+
+
 @pytest.mark.parametrize(
     ("model", "inputs", "expected"),
     [
@@ -38,6 +52,7 @@ class Viewed(nn.Module):
         (convolutional(8, nn.Conv2d(8, 512, 1)), torch.zeros(2, 3, 8, 8), USUAL),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), torch.zeros(2, 3, 8, 8), USUAL),
         (nn.Linear(8, 2), torch.zeros(2, 8), USUAL),
+        (Refusing(), torch.zeros(2, 3, 8, 8), USUAL),
         (Viewed(), torch.zeros(2, 3, 8, 8), USUAL),
         (Viewed(only_training=True).eval(), torch.zeros(2, 3, 8, 8), USUAL),
     ],

@@ -36,13 +36,13 @@ def parse_length(text: str, *, steps_per_epoch: int, total: int) -> int:
 def spelled(text: str) -> str:
     """A length in its shortest spelling, so that one step has one name; other texts as they are.
 
-    >>> [spelled(t) for t in ("0", "0it", "0ep0it", "0.0", "007it", "1ep0it", "0.50", "half")]
-    ['0', '0', '0', '0', '7it', '1ep', '0.5', 'half']
+    >>> [spelled(t) for t in ("0", "0it", "0ep0it", "0.0", "007it", "1ep0it", "0.50", "0.12345678", "half")]
+    ['0', '0', '0', '0', '7it', '1ep', '0.5', '0.12345678', 'half']
     """
     match = _PATTERN.match(text.strip()) if text.strip() else None
     if match is None:
         try:
-            return f"{float(text):g}"
+            return repr(float(text)).removesuffix(".0")  # every digit counts
         except ValueError:
             return text
     parts = [
@@ -52,7 +52,7 @@ def spelled(text: str) -> str:
 
 
 def in_order(text: str) -> tuple[float, int, int]:
-    """What lengths are sorted by where the steps in an epoch are not known: fractions, then epochs, then steps.
+    """What lengths are sorted by where the steps in an epoch are not known: by epochs, then steps; fractions last.
 
     >>> sorted(["10it", "1ep", "0", "2it", "1ep5it"], key=in_order)
     ['0', '2it', '10it', '1ep', '1ep5it']

@@ -223,6 +223,8 @@ def _tables(rows: list[EnsembleRow], heads: tuple[str, ...], width: int) -> list
     from lehr.report.ensembles import headings, names, words
 
     columns = [column for column in headings(rows) if column[0] in heads]
+    if not columns:
+        return []
     called = names(rows)
     texts = {column[0]: [words(row, [column])[2] for row in rows] for column in columns}
     fixed = {"members": [str(row.members) for row in rows], "seeds": [str(row.n) for row in rows]}

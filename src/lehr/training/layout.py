@@ -31,6 +31,6 @@ def input_layout(model: nn.Module, inputs: Tensor) -> torch.memory_format:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             copy.deepcopy(model).train()(inputs.to(memory_format=torch.channels_last))
-        except RuntimeError:
+        except Exception:  # whatever a network says to a trial: it is called as its author has it
             return torch.contiguous_format
     return torch.channels_last
