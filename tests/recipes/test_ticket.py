@@ -44,7 +44,8 @@ class Watched:
 
         def batch(run, inputs, targets):
             step = run.position.step
-            self.weights[step] = {name: t.detach().clone() for name, t in run.model.state_dict().items()}
+            if step not in self.weights:  # the first batch of a step
+                self.weights[step] = {name: t.detach().clone() for name, t in run.model.state_dict().items()}
             self.targets[step] = targets.clone()
             whole(run, inputs, targets)
             self.rates[step] = run.optimizer.param_groups[0]["lr"]
@@ -72,6 +73,29 @@ def test_the_origin_is_the_dense_network_at_step_k_to_the_bit(dense, first):
     origin = load_file(first / "origin.safetensors")
     assert all(torch.equal(origin[name], tensor) for name, tensor in dense[1].weights[K].items())
     assert not (first / "way").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"average": 0.9}, {"accumulate": 2, "batch_size": 32}])
+def test_where_the_dense_run_kept_step_k_nothing_is_trained_twice(tmp_path, monkeypatch, changes):
+    own = {**SHORT, **changes}
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        train(TrainSettings(**own, keep=(f"{K}it", "0")), tmp_path / "dense")
+    given = {name: value for name, value in changes.items() if name != "average"}
+    for start, step in ((f"{K}it", K), ("0", 0)):
+        with monkeypatch.context() as patch:
+            again = Watched(patch)
+            ticket(level(tmp_path / "dense", 1, start=start, **given), tmp_path / start)
+        assert min(again.rates) == step
+        origin = load_file(tmp_path / start / "origin.safetensors")
+        assert all(torch.equal(origin[name], tensor) for name, tensor in seen.weights[step].items())
+
+
+def test_what_is_kept_on_the_way_names_no_other_run(tmp_path):
+    keeping, plain = TrainSettings(**SHORT, keep=("1it",)), TrainSettings(**SHORT)
+    assert keeping.digest == plain.digest
+    train(keeping, tmp_path / "dense")
+    assert train(plain, tmp_path / "dense", resume=True)["test"]["accuracy"] > 0
 
 
 def test_of_a_network_that_was_averaged_the_origin_is_not(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from lehr.runs.weights import load_weights, read_weights
 from lehr.training import fit, together
 from lehr.training.diagnosis import diagnose_run
 from lehr.training.progress import bar
-from lehr.training.span import steps_per_epoch, total_steps
+from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.tuning import Tuning
 
 # What step k and the examples after it go by.
@@ -88,7 +88,9 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         f"control is {settings.control} and {settings.method} chooses its weights again: give a method with a fixed target",
     )
     if settings.reinit is not None:
-        fresh = models.initialise(fresh_model(settings.model, data, settings.reinit), _dense(base).init)
+        fresh = models.initialise(
+            fresh_model(settings.model, data, settings.reinit), _dense(settings.parent, base)[1].init
+        )
         load_weights(model, fresh.state_dict(), "a fresh network")
     _check_origin(settings, base)
     batches = len(Batches(data, settings.batch_size, settings.order_seed))
@@ -96,7 +98,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         if folder.done:
             return ended_well(folder)
         if settings.rewind == "weights" and settings.reinit is None:
-            load_weights(model, _origin(settings, base, folder), f"step {settings.start}")
+            load_weights(model, _origin(settings, base, folder, span(settings, data)[0]), f"step {settings.start}")
         torch.manual_seed(settings.seed)
         with bar(f"level {settings.level}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, tuning=Tuning(method, settings.inactive), bar=line)
@@ -127,18 +129,17 @@ def _check_origin(settings: TicketSettings, base: Settings) -> None:
         raise LehrError(f"{settings.parent} is not a dense run from its initialisation: a ticket begins with one")
 
 
-def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict[str, Tensor]:
-    """The dense network at step k: from the level before, or trained up to there once more, to the same bits."""
+def _origin(settings: TicketSettings, base: Settings, folder: RunFolder, step: int) -> dict[str, Tensor]:
+    """The dense network at step k: from the level before, from the dense run, or trained up to there once more, to the same bits."""
     if not folder.origin.is_file():
         before = RunFolder(settings.parent).origin
         way = folder.path / "way"
-        if (
-            base.start != settings.start or not before.is_file()
-        ):  # the level before is of another step, or the dense run
-            dense = _dense(base)
-            train(
-                dense.model_copy(update={"stop": settings.start, "average": 0.0, "bn_batches": None}), way, resume=True
-            )
+        if base.start != settings.start or not before.is_file():  # that of another step, or the dense run
+            whole, dense = _dense(settings.parent, base)
+            before = whole.at(step)
+            if not before.is_file():
+                stopped = {"stop": settings.start, "average": 0.0, "bn_batches": None}
+                train(dense.model_copy(update=stopped), way, resume=True)
         together.meet()
         if together.rank() == 0:
             found = RunFolder(way).weights() if way.is_dir() else read_weights(before)
@@ -148,11 +149,12 @@ def _origin(settings: TicketSettings, base: Settings, folder: RunFolder) -> dict
     return read_weights(folder.origin)
 
 
-def _dense(base: Settings) -> TrainSettings:
-    """The settings of the dense run that a chain of levels began with."""
+def _dense(parent: str, base: Settings) -> tuple[RunFolder, TrainSettings]:
+    """The dense run that a chain of levels began with, and its settings."""
     while not isinstance(base, TrainSettings):
         found = parent_settings(base.parent) if base.parent is not None else None
         require(found is not None, "the level before has lost its origin: branch from the dense run")
         assert found is not None
-        base = found
-    return base
+        assert base.parent is not None
+        parent, base = base.parent, found
+    return RunFolder(parent), base

@@ -56,7 +56,8 @@ def train(
         if folder.done:
             return ended_well(folder)
         with bar(f"training {settings.model}", settings.epochs * batches, show=show) as line:
-            outcome = fit(model, data, settings, folder, mask=mask, trackers=trackers, bar=line)
+            keep = kept_steps(settings, data)
+            outcome = fit(model, data, settings, folder, mask=mask, keep=keep, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
         exact = settings.init != "default" or settings.learn_mask  # else a zero is an accident
         nonzeros = sum(int((p != 0).sum()) for p in model.parameters()) if exact else size
@@ -69,6 +70,12 @@ def train(
             write_tensors(folder.learned, outcome.mask, {"format": "pt"})
         finish(folder, model, result, outcome)
     return folder.result()
+
+
+def kept_steps(settings: TrainSettings, data: Dataset) -> set[int]:
+    """The steps of the schedule whose weights are to stay."""
+    per_epoch = steps_per_epoch(settings, data)
+    return {parse_length(text, steps_per_epoch=per_epoch, total=settings.epochs * per_epoch) for text in settings.keep}
 
 
 def mask_learning(settings: TrainSettings, data: Dataset) -> MaskLearning | None:

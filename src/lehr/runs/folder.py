@@ -1,8 +1,8 @@
 """`RunFolder`: where a run keeps its settings, metrics, checkpoint and results.
 
 ``settings.json``, ``metrics.jsonl`` (a line for each epoch), ``checkpoint.safetensors`` while it goes on,
-then ``model.safetensors``, ``mask.safetensors`` for a tuned one, ``learned.safetensors`` where a mask was learned, ``origin.safetensors`` where
-weights were rewound, and ``result.json``. Everything in
+then ``model.safetensors``, ``mask.safetensors`` for a tuned one, ``learned.safetensors`` where a mask was learned, ``at-500.safetensors`` where the weights of
+step 500 were to be kept, ``origin.safetensors`` where weights were rewound, and ``result.json``. Everything in
 these files is a pure function of the settings and the machine; times, and where it ran, lie apart in ``timing.json``.
 """
 
@@ -52,6 +52,10 @@ class RunFolder:
         self.learned = self.path / "learned.safetensors"
         self.result_file = self.path / "result.json"
         self.timing_file = self.path / "timing.json"
+
+    def at(self, step: int) -> Path:
+        """Where the weights of a step are kept, as they were before it."""
+        return self.path / f"at-{step}.safetensors"
 
     # -- beginning ----------------------------------------------------------------------------
     def begin(self, settings: Settings, *, resume: bool) -> None:

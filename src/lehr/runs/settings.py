@@ -90,12 +90,12 @@ class Settings(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal characters that name these settings, wherever the parent lies.
+        """Twelve hexadecimal characters that name these settings, wherever the parent lies and whatever is kept on the way.
 
         What is at its default is left out, so that a new setting, whose default is what was done before,
         leaves the names of old runs as they are.
         """
-        values = self.model_dump(exclude={"parent"}, exclude_defaults=True)
+        values = self.model_dump(exclude={"parent", "keep"}, exclude_defaults=True)
         text = json.dumps({"kind": type(self).__name__, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -108,6 +108,7 @@ class TrainSettings(Settings):
     """A dense network, trained from its initialisation."""
 
     init: str = "default"  # how weights begin, see `lehr.models.initialise`
+    keep: tuple[Length, ...] = ()  # steps whose weights stay in the folder, for tickets that go back to them
     learn_mask: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # pressure on a learned mask; 0 is none
     mask_polarise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     mask_warm_up: Length = "0"  # of the run, or "500it", "2ep"

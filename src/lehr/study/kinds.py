@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from lehr.base.errors import unknown
 from lehr.base.registry import Registry
+from lehr.base.steps import spelled
 from lehr.recipes.choice import SELECTION
 from lehr.recipes.method import DENSE, METHOD_SETTINGS, parse_method
 from lehr.recipes.parent import INHERITED, parent_settings, parent_weights
@@ -46,6 +47,7 @@ class Kind:
         shares: settings that it has in common with the run that it starts from, besides those that every kind shares.
         levels: a setting that counts runs of this kind, each starting from the one before, the first from `parent`.
         once: settings that only the last of them has, and those before it at their defaults.
+        origin: the step at which it takes the weights of the first run of its chain; None for the end.
         member: a setting that numbers the members of one ensemble, which are rows of one name.
     """
 
@@ -60,6 +62,7 @@ class Kind:
     shares: tuple[str, ...] = ()
     levels: str | None = None
     once: tuple[str, ...] = ()
+    origin: Callable[[Settings], str | None] = lambda settings: None
     member: str | None = None
 
     @property
@@ -161,7 +164,22 @@ def _ticket(settings: Settings, path: Path, parent: Path | None) -> None:
 
 def _level(settings: Settings) -> str:
     assert isinstance(settings, TicketSettings), "its own class"
-    return f"level-{settings.level}" + ("" if settings.control == "none" else f"-{settings.control}")
+    words = (
+        (True, f"level-{settings.level}"),
+        (spelled(settings.start) != "0", f"from-{spelled(settings.start)}"),
+        (settings.rewind == "rate", "rate"),
+        (settings.rewind == "no", "fine-tune"),
+        (settings.method != "one-shot", settings.method),
+        (settings.control != "none", settings.control),
+        (settings.reinit is not None, "reinit"),
+        (settings.order is not None, "order"),
+    )
+    return "-".join(word for told, word in words if told)
+
+
+def _rewound(settings: Settings) -> str | None:
+    assert isinstance(settings, TicketSettings), "its own class"
+    return settings.start if settings.rewind == "weights" and settings.reinit is None else None
 
 
 def _method(values: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +238,7 @@ add_kind(
             "level", "sparsity", "rate", "start", "rewind", "control", "reinit", "order", "lr", "schedule", "method", "score",
             *METHOD_SETTINGS.values(),
         }),
-        shares=("epochs", "lr", "schedule", "accumulate"), levels="level", once=("control", "reinit", "order"),
+        shares=("epochs", "lr", "schedule", "accumulate"), levels="level", once=("control", "reinit", "order"), origin=_rewound,
     )
 )  # fmt: skip
 

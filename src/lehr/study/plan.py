@@ -169,7 +169,7 @@ def plan(study: Study) -> list[Run]:
                 terms=draft.terms,
             )
         )
-    placed = _of_one_value(placed)
+    placed = _keeping(_of_one_value(placed))
     _check_places(placed, study)
     return _ordered(placed, study)
 
@@ -182,6 +182,24 @@ def _of_one_value(runs: list[Run]) -> list[Run]:
             values.setdefault(run.row, {}).setdefault(name, set()).add(repr(value))
     return [
         replace(run, choice=tuple((name, value) for name, value in run.choice if len(values[run.row][name]) > 1))
+        for run in runs
+    ]
+
+
+def _keeping(runs: list[Run]) -> list[Run]:
+    """The runs, the first of a chain keeping its weights at the steps that others go back to: nothing is trained twice."""
+    by_name = {run.name: run for run in runs}
+    steps_of: dict[str, set[str]] = {}
+    for run in runs:
+        step, first = kinds[run.kind].origin(run.settings), run
+        while step is not None and first.parent is not None:
+            first = by_name[first.parent]
+        if step is not None:
+            steps_of.setdefault(first.name, set()).add(step)
+    return [
+        replace(run, settings=run.settings.model_copy(update={"keep": tuple(sorted(steps_of[run.name]))}))
+        if run.name in steps_of
+        else run
         for run in runs
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lehr.base.errors import Diverged, Interrupted
+from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.runs.checkpoint import checkpoint_interval
@@ -65,6 +66,7 @@ def fit(
     *,
     tuning: Tuning = DENSE,
     mask: MaskLearning | None = None,
+    keep: Collection[int] = (),
     trackers: Sequence[str] = (),
     bar: Bar = SILENT,
     checkpoint_seconds: float | None = None,
@@ -80,6 +82,7 @@ def fit(
         data, settings, folder: on what, how, and where to.
         tuning: the path of the probabilities, and what goes with it.
         mask: learned with the weights, see `lehr.learn_mask`, and multiplied into them at the end.
+        keep: steps before which the weights are written into the folder, see `RunFolder.at`.
         trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
         bar: to show progress on.
         checkpoint_seconds: None for ``LEHR_CHECKPOINT_SECONDS``, or 30.
@@ -108,7 +111,7 @@ def fit(
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=tuning.inactive)) if method else None
         run = _Run(settings, folder, data, tuning, accelerator, model, network, wrapped, attachment, request, bar)
         run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
-        run.average, run.learned, run.layout = average, learned, layout
+        run.average, run.learned, run.layout, run.keep = average, learned, layout, keep
         run.restore()
         while run.position.step < run.last or run.unwritten:
             run.epoch()
@@ -129,6 +132,7 @@ class _Run:
     average: averaging.Average | None = None
     learned: LearnedMask | None = None
     layout = torch.contiguous_format
+    keep: Collection[int] = ()
 
     def __init__(
         self,
@@ -204,6 +208,8 @@ class _Run:
         if self.attachment is not None and position.batch % max(1, len(self.batches) // LOOKS) == 0:
             self.totals["density"] += self.attachment.expected_density()
             self.totals["looks"] += 1
+        if position.step in self.keep and position.batch % self.settings.accumulate == 0:
+            self.keep_weights()
         last = position.batch + 1 == len(self.batches)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(position.step)
@@ -294,6 +300,11 @@ class _Run:
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder.checkpoint, self.state())
         self.saved_at = time.monotonic()
+
+    def keep_weights(self) -> None:
+        """Write the weights as they are before the present step."""
+        if self.accelerator.is_main_process:
+            write_tensors(self.folder.at(self.position.step), self.model.state_dict(), {"format": "pt"})
 
     def leave(self) -> None:
         """Stop here, where the state is saved."""
