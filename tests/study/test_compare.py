@@ -8,6 +8,7 @@ from lehr.study.compare import comparison, default_folder
 from lehr.study.plan import plan
 from lehr.study.publish import best_cell
 from lehr.study.run import run_study
+from lehr.study.ticket import tickets
 
 SMALL = {
     "data": "digits", "model": "lenet_300_100", "sparsity": (0.9,), "seeds": 1, "epochs": 2, "tune_epochs": 1,
@@ -71,6 +72,12 @@ def test_a_comparison_has_its_own_folder(tmp_path):
     one, same = (comparison(["one-shot"], **SMALL) for _ in range(2))
     assert default_folder(one) == default_folder(same) != default_folder(comparison(["gradual"], **SMALL))
     assert default_folder(one).name.startswith("lenet-300-100-on-digits-")
+
+
+def test_more_levels_go_into_the_same_folder():
+    values = {**SMALL, "branches": ["shuffle"]}
+    assert default_folder(tickets(rounds=2, **values)) == default_folder(tickets(rounds=3, **values))
+    assert default_folder(tickets(rounds=2, **values)) != default_folder(tickets(rounds=2, rewind="5it", **values))
 
 
 def test_several_modules_are_one_setting_and_no_axis():

@@ -18,7 +18,7 @@ from lehr.study.file import study_of
 from lehr.study.mask_statistics import mask_statistics
 from lehr.study.plan import plan
 from lehr.study.run import run_study
-from lehr.study.stability import stability, stability_study
+from lehr.study.stability import left_out, stability, stability_study
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "threads": 1}
 
@@ -98,6 +98,25 @@ def test_a_branch_that_is_missing_is_told(found, out):
         LehrError, match=r"the study lacks a copy of the ticket at 50 % rewound to 0: train order, shuffle"
     ):
         stability(lacking, out, points=3)
+
+
+def failing(found, label, seed, sparsity=0.75, panel="start=5it"):
+    def spoilt(cell):
+        place = (cell.panel, cell.label, round(cell.sparsity, 3), cell.seed)
+        return replace(cell, result={"failed": "a layer emptied"}) if place == (panel, label, sparsity, seed) else cell
+
+    return replace(found, cells=[spoilt(cell) for cell in found.cells])
+
+
+def test_a_level_of_which_a_run_failed_is_left_out_and_told(found, rows, out):
+    spoilt = failing(found, "shuffle", 1)
+    assert stability(spoilt, out, points=3) == [row for row in rows if (row.start, row.density) != ("5it", 0.25)]
+    assert left_out(spoilt) == ["25 % rewound to 5it is left out: shuffle, seed 1, failed: a layer emptied"]
+    assert left_out(found) == []
+    without = failing(found, "dense, again", 0, sparsity=0.0)
+    assert {row.start for row in stability(without, out, points=3)} == {"0"}
+    with pytest.raises(LehrError, match="the dense run of seed 0 failed, because: a layer emptied"):
+        stability(failing(found, "dense parent", 0, sparsity=0.0, panel="start=0"), out, points=3)
 
 
 def test_the_dense_network_trained_again_is_asked_for(found, out):

@@ -37,6 +37,24 @@ def test_levels_start_from_each_other_and_branches_from_the_ticket_before():
     assert {run.settings.order for run in runs if run.kind == "train"} == {None}
 
 
+def test_the_dense_run_keeps_the_steps_that_are_gone_back_to():
+    runs = plan(tickets(**SMALL, rounds=2, branches=["rewind:0", "rewind:9it", "reinit"]))
+    assert {run.settings.keep for run in runs if run.kind == "train"} == {("0", "5it", "9it")}
+    rate = plan(tickets(**SMALL, rounds=2, mode="rate"))
+    assert {run.settings.keep for run in rate if run.kind == "train"} == {()}
+    assert {run.name for run in rate if run.kind == "train"} == {run.name for run in runs if run.kind == "train"}
+
+
+def test_folders_tell_what_a_branch_is():
+    branches = ["shuffle", "reinit", "order", "anneal", "rewind:9it"]
+    runs = plan(tickets(**SMALL, rounds=1, branches=branches))
+    found = {run.label: run.folder.partition("-seed")[0] for run in runs if run.kind == "ticket"}
+    assert found == {
+        "ticket": "level-1-from-5it", "shuffle": "level-1-from-5it-shuffle", "reinit": "level-1-from-5it-reinit",
+        "order": "level-1-from-5it-order", "anneal": "level-1-from-5it-rate-temperature-annealing", "rewind:9it": "level-1-from-9it",
+    }  # fmt: skip
+
+
 def test_what_each_control_changes():
     runs = plan(tickets(**SMALL, rounds=1, branches=["shuffle", "invert", "reinit", "order", "shuffle-order"]))
     found = {

@@ -73,8 +73,8 @@ def stability(
     from lehr.study.mask_statistics import mask_statistics
     from lehr.study.publish import publish
     from lehr.study.run import read_study_folder
+    from lehr.study.stability import left_out, stability_study
     from lehr.study.stability import stability as measure
-    from lehr.study.stability import stability_study
 
     validated(ConnectSettings, {"run": "", "other": "", "points": points, "bn_batches": bn_batches})  # before training
     if folder is not None:
@@ -108,7 +108,7 @@ def stability(
     for name, plot in plots.items():
         write_text(folder / name, plot)
     if as_json:
-        screen.print_json({"rows": told, "masks": [row.as_dict() for row in layers]})
+        screen.print_json({"rows": told, "masks": [row.as_dict() for row in layers], "left_out": left_out(found)})
         return
     printer = screen.console()
     count = len(rows[0].accuracy)
@@ -123,6 +123,7 @@ def stability(
             printer.print(
                 screen.titled(f"the ticket of {100 * smallest:.3g} %, rewound to {step}, by layer", _layers(last))
             )
+    screen.notes(left_out(found))
     for name in (*plots, *(page.name for page in folder.glob("report.html"))):
         printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
 

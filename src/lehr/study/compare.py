@@ -11,6 +11,7 @@ from lehr.base.errors import LehrError
 from lehr.masks.granules import n_of_m_sparsity
 from lehr.recipes.method import DENSE
 from lehr.study.file import study_of
+from lehr.study.kinds import kinds
 from lehr.study.plan import Study
 
 SPARSITIES = (0.9, 0.98)  # where none are named
@@ -67,6 +68,9 @@ def comparison(
 
 
 def default_folder(study: Study) -> Path:
-    """Where a study goes that was given no folder: the same one each time."""
-    name = hashlib.blake2b(study.model_dump_json().encode(), digest_size=4).hexdigest()
+    """Where a study goes that was given no folder: the same one each time, and with more levels."""
+    levels = kinds[study.kind].levels
+    grids = tuple({name: value for name, value in grid.items() if name != levels} for grid in study.grids)
+    text = study.model_copy(update={"grids": grids}).model_dump_json()
+    name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     return Path("runs") / f"{study.name}-{name}"

@@ -28,7 +28,7 @@ SHARED = (*INHERITED, "seed", "threads")
 EARLIEST = ("epochs", "lr", "schedule", "accumulate")
 S = TypeVar("S", bound=Settings)
 Key = tuple[str, str]  # a kind of run, and a setting of it
-FILLED = ("parent", "parent_digest", "parent_epochs")  # by the run that one starts from, not by the file
+FILLED = ("parent", "parent_digest", "parent_epochs", "keep")  # by the runs before and after, not by the file
 
 
 @dataclass(frozen=True)

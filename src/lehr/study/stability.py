@@ -74,6 +74,28 @@ def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **set
     return one.model_copy(update={"grids": tuple(grids), "panels": (*FIRST, "start")})
 
 
+def _failed(found: Findings) -> list[tuple[tuple[str, float], Cell]]:
+    """The runs that failed, with the step and the sparsity of their level.
+
+    Raises:
+        LehrError: one is a dense run, which everything is measured against.
+    """
+    runs = {run.folder: run for run in found.runs}
+    for cell in found.failures:
+        if runs[Path(cell.path).name].kind == "train":
+            raise LehrError(f"the dense run of seed {cell.seed} failed, because: {cell.result['failed']}")
+    return [((spelled(runs[Path(cell.path).name].settings.start), cell.sparsity), cell) for cell in found.failures]
+
+
+def left_out(found: Findings) -> list[str]:
+    """A sentence for every level that has no stability because a run of it failed."""
+    first = dict(reversed(_failed(found)))
+    return [
+        f"{100 * (1 - sparsity):.3g} % rewound to {start} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}"
+        for (start, sparsity), cell in first.items()
+    ]
+
+
 def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: int = BN_BATCHES) -> list[Stability]:
     """Both stabilities of 1903.01611 (section 4) and the instability of 1912.05671 at every level of which a study has copies.
 
@@ -85,16 +107,20 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         points: places on the line between two copies, its ends among them.
         bn_batches: for batch-norm's statistics at each place; 0 mixes those of the ends.
 
+    Levels of which a run failed are left out, see `left_out`.
+
     Raises:
-        LehrError: a run failed, or its weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level,
+        LehrError: a dense run failed, or a run's weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level,
             or several networks of one step, level and seed.
     """
-    found.check_whole()
+    lost = {place for place, _ in _failed(found)}
     runs = {run.folder: run for run in found.runs}
     cells: dict[tuple[str, str, float, int], Cell] = {}
     dense: dict[int, Cell] = {}
     for cell in found.cells:
         run = runs[Path(cell.path).name]
+        if cell.failed or {(spelled(run.settings.start), 0.0), (spelled(run.settings.start), cell.sparsity)} & lost:
+            continue
         whole = run.kind == "train"
         other = (
             dense.setdefault(cell.seed, cell)
@@ -139,5 +165,7 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
                 one(start, mask, sparsity, seeds_of(start, a, sparsity), seeds_of(start, b, sparsity))
                 for mask, a, b in PAIRS
             ]
-    require(len(rows) > 0, f"the study in {out} has no copies of a ticket: train {', '.join(BRANCHES)}")
+    if not rows:
+        found.check_whole()
+        raise LehrError(f"the study in {out} has no copies of a ticket: train {', '.join(BRANCHES)}")
     return rows
