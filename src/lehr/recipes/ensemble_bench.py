@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,39 +39,51 @@ def pack_members(members: Members, out: Path) -> int:
 def latency(
     members: Members, batch: int = 1, *, threads: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
-    """Time all members together beside one dense network, the one that they come from, in turns.
+    """Time all members together beside the dense network that they come from, on test examples; see `race`."""
+    inputs = members.data.prepare.judged(members.data.test.take(torch.arange(batch)).inputs)
+    dense = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1])).model.eval()
+    return race(dense, members.networks, inputs, threads=threads, seconds=seconds)
+
+
+def race(
+    dense: nn.Module,
+    networks: Sequence[nn.Module],
+    inputs: Tensor,
+    *,
+    threads: int | None = None,
+    seconds: float = SECONDS,
+) -> dict[str, Any]:
+    """Time the members of an ensemble together beside one dense network, every way in turn.
 
     Args:
-        members: of an ensemble.
-        batch: examples at once.
+        dense, networks: in evaluation mode.
+        inputs: the examples, at once.
         threads: of every way; by default all cores.
         seconds: of measuring for each way.
 
     Returns:
-        ``milliseconds``: median by way; ``ratio``: of the fastest way for all members to the fastest for one dense network.
+        ``batch``, ``threads``; ``milliseconds``: median by way; ``ratio``: of the fastest way for all members to the fastest for one dense network.
     """
     threads = threads or len(os.sched_getaffinity(0))
-    inputs = members.data.prepare.judged(members.data.test.take(torch.arange(batch)).inputs)
-    dense = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1])).model.eval()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         one: dict[str, Run] = {"one dense network, torch": _torch(dense, inputs)}
         every: dict[str, Run] = {
-            "members in turn, torch": _torch(Ensemble(members.networks, batched=False), inputs),
+            "members in turn, torch": _torch(Ensemble(networks, batched=False), inputs),
         }
-        stacked = _torch(Ensemble(members.networks), inputs)
+        stacked = _torch(Ensemble(networks), inputs)
         with suppress(LehrError):  # some networks cannot run at once
             stacked()
             every["members at once, torch"] = stacked
         if available():
             one["one dense network, lehr"] = _engine([dense], inputs, threads)
-            every["members in turn, lehr"] = _engine(list(members.networks), inputs, threads)
+            every["members in turn, lehr"] = _engine(networks, inputs, threads)
         times = {lap.engine: lap.median for lap in laps(one | every, seconds)}
     finally:
         torch.set_num_threads(before)
     return {
-        "batch": batch,
+        "batch": len(inputs),
         "threads": threads,
         "milliseconds": {name: 1e3 * median for name, median in times.items()},
         "ratio": min(times[name] for name in every) / min(times[name] for name in one),
@@ -85,7 +98,7 @@ def _torch(network: nn.Module, inputs: Tensor) -> Run:
     return run
 
 
-def _engine(networks: list[nn.Module], inputs: Tensor, threads: int) -> Run:
+def _engine(networks: Sequence[nn.Module], inputs: Tensor, threads: int) -> Run:
     array = inputs.numpy()
     fast = [compile(network, inputs, threads=threads) for network in networks]
     return lambda: [one(array) for one in fast]
