@@ -23,11 +23,11 @@ from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
 from lehr.study.family import adopt, family, settings_from
 from lehr.study.file import study_of
-from lehr.study.judged import judge_studies, publish
+from lehr.study.judged import best_lines, judge_studies, publish
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
 from lehr.study.run import expected, run_study
-from lehr.study.teams import Extra, teams
+from lehr.study.teams import Extra, Team, teams
 from tests.study.small import bits, stopped_often
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "child_epochs": 1, "batch_size": 64, "threads": 1}
@@ -303,6 +303,15 @@ def test_ensembles_of_the_first_members_are_rows_of_their_own(grown):
     ]  # fmt: skip
     whole, two = (next(t for t, _ in judged if t.label == "anti-random" and len(t.runs) == n) for n in (4, 2))
     assert two.runs == whole.runs[:2]
+
+
+def test_the_plot_of_reliability_has_as_many_lines_as_can_be_told_apart():
+    def one(label, nll, seed=0, way=""):
+        return Team(label, seed, (), way=way), {"probabilities": {"nll": nll}, "reliability": [nll]}
+
+    judged = [one(str(i), 1.0 - 0.1 * i) for i in range(10)]
+    assert best_lines(judged) == {str(i): [1.0 - 0.1 * i] for i in range(2, 10)}
+    assert best_lines([one("a", 0.5), one("a", 0.1, seed=1), one("b", 0.2, way="2")]) == {"a": [0.5]}
 
 
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from lehr.base.environment import environment
-from lehr.report.plots import COLOURS, DENSE, look, svg
+from lehr.report.plots import COLOURS, CURVES, DENSE, look, svg
 
 Column = tuple[str, str, float, int | None]
 # Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.
@@ -94,7 +94,7 @@ def page(rows: Sequence[Any], scores: str, reliability: str, command: str, about
     columns = headings(rows)
     return templates.get_template("ensembles.html.jinja").render(
         names=_names(columns), rows=[words(row, columns) for row in rows], scores=Markup(scores), reliability=Markup(reliability),
-        command=command, environment=environment(), about=about, meaning=MEANING, fewest=FEWEST,
+        command=command, environment=environment(), about=about, meaning=MEANING, fewest=FEWEST, lines=CURVES,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
+from lehr.report.plots import CURVES
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels, study_names
 from lehr.study.run import read_study_folder
@@ -155,12 +156,7 @@ def publish(
         "rows": [row.as_dict() for row in rows],
         "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
     })  # fmt: skip
-    named = zip(labels([team for team, _ in judged]), judged, strict=True)
-    firsts: dict[str, Any] = {}
-    for label, (team, result) in named:
-        if not team.way.isdigit():  # of a whole family, at its first seed
-            firsts.setdefault(label, result["reliability"])
-    reliability, scores = reliability_plot(firsts), scores_plot(rows)
+    reliability, scores = reliability_plot(best_lines(judged)), scores_plot(rows)
     write_text(out / "reliability.svg", reliability)
     write_text(out / "ensembles.svg", scores)
     write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command), about))
@@ -172,6 +168,16 @@ def publish(
         "reliability": "reliability.svg",
     }
     return rows, {name: str(out / file) for name, file in names.items()}
+
+
+def best_lines(judged: Judged) -> dict[str, Any]:
+    """The reliability of the whole families that are best by NLL, as many as can be told apart in a plot; each at its first seed."""
+    firsts: dict[str, dict[str, Any]] = {}
+    for label, (team, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
+        if not team.way.isdigit():
+            firsts.setdefault(label, result)
+    best = sorted(firsts, key=lambda label: firsts[label]["probabilities"]["nll"])[:CURVES]
+    return {label: result["reliability"] for label, result in firsts.items() if label in best}
 
 
 def _name(team: Team, settings: EnsembleSettings) -> str:
