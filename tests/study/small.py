@@ -10,8 +10,8 @@ import yaml
 
 from lehr.base.errors import Interrupted
 from lehr.report.table import markdown_table
+from lehr.study.definition import Study
 from lehr.study.file import study_of
-from lehr.study.plan import Study
 from lehr.study.run import Findings, run_study
 from lehr.training import loop
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from lehr.study.plan import Study
+from lehr.study.definition import Study
 from lehr.study.results import FILE, read_results
 from lehr.study.run import read_study_folder, run_study
 from lehr.study.ticket import tickets

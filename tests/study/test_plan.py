@@ -5,8 +5,9 @@ import random
 import pytest
 
 from lehr import LehrError
+from lehr.study.definition import Run
 from lehr.study.file import study_of
-from lehr.study.plan import Run, plan
+from lehr.study.plan import plan
 from tests.study.small import small
 
 BASE = {"data": "digits", "model": "lenet_300_100", "sparsity": 0.9}

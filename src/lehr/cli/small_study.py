@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lehr.cli import screen
 
 if TYPE_CHECKING:
-    from lehr.study.plan import Study
+    from lehr.study.definition import Study
     from lehr.study.run import Findings
 
 

@@ -16,7 +16,7 @@ from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.ticket import check_steps
 from lehr.recipes.train import fresh_model, mask_learning
 from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
-from lehr.study.plan import Run, Study
+from lehr.study.definition import Run, Study
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.span import steps_per_epoch, total_steps
 

@@ -10,9 +10,9 @@ from typing import Any
 from lehr.base.errors import LehrError
 from lehr.masks.granules import n_of_m_sparsity
 from lehr.recipes.method import DENSE
+from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import kinds
-from lehr.study.plan import Study
 
 SPARSITIES = (0.9, 0.98)  # where none are named
 

@@ -14,7 +14,7 @@ from lehr.data import Batches, Dataset
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.train import fresh_model
 from lehr.runs import Settings
-from lehr.study.plan import Run
+from lehr.study.definition import Run
 from lehr.training import evaluate
 from lehr.training.losses import task_loss
 from lehr.training.optimizers import make_optimizer

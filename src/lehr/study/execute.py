@@ -12,8 +12,8 @@ from lehr.base.errors import Busy, CannotWrite, Diverged, Interrupted, LehrError
 from lehr.base.files import read_json, write_json
 from lehr.runs import RunFolder
 from lehr.runs.folder import FAILURE
+from lehr.study.definition import Run
 from lehr.study.kinds import kinds
-from lehr.study.plan import Run
 from lehr.training.interrupt import stop_on_signal
 
 PATIENCE = 0.5  # seconds between looks at a run that another process does

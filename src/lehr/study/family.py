@@ -11,9 +11,10 @@ from lehr.base.errors import LehrError, require, unknown
 from lehr.base.files import write_beside
 from lehr.recipes.parent import DATA, parent_settings
 from lehr.runs import RunFolder, TrainSettings
+from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import SHARED
-from lehr.study.plan import Study, plan
+from lehr.study.plan import plan
 from lehr.study.run import begin
 
 PAIRS = ("anti-random", "random", "partition", "magnitude")

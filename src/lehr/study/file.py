@@ -9,7 +9,7 @@ from typing import Any
 from lehr.base.errors import LehrError
 from lehr.base.yaml import read_yaml
 from lehr.runs import validated
-from lehr.study.plan import Study
+from lehr.study.definition import Study
 
 RESERVED = frozenset(Study.model_fields)
 

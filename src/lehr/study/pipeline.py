@@ -13,8 +13,8 @@ from lehr.recipes.method import DENSE, SMOOTHING
 from lehr.recipes.parent import DATA
 from lehr.recipes.train import fresh_model
 from lehr.smoothing import PARTS, Smoothing
+from lehr.study.definition import Study
 from lehr.study.file import study_of
-from lehr.study.plan import Study
 
 STAGES = ("zero", "mask", "magnitude", "smooth")
 NAME = "pipeline"

@@ -22,9 +22,9 @@ from lehr.base.files import read_json, write_beside
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
 from lehr.runs.folder import is_result
+from lehr.study.definition import Run
 from lehr.study.execute import state_of
 from lehr.study.kinds import kinds
-from lehr.study.plan import Run
 
 FILE = "results.parquet"
 Record = dict[str, Any]

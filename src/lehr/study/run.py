@@ -19,9 +19,10 @@ from lehr.report.unscored import unscored
 from lehr.runs import RunFolder, validated
 from lehr.runs.folder import holds_something
 from lehr.study.check import check
+from lehr.study.definition import Run, Study
 from lehr.study.estimate import Estimate, estimate
 from lehr.study.execute import Job, State, do_all
-from lehr.study.plan import Run, Study, plan
+from lehr.study.plan import plan
 from lehr.study.ray_workers import do_all_on_ray
 from lehr.study.results import FILE, Record, cells_of, gather, read_results, write_results
 from lehr.training.interrupt import stop_on_signal

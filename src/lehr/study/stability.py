@@ -12,7 +12,7 @@ from lehr.base.errors import LehrError, require
 from lehr.base.steps import in_order, spelled
 from lehr.report.cells import Cell
 from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies, distance_between
-from lehr.study.plan import Study
+from lehr.study.definition import Study
 from lehr.study.run import Findings
 from lehr.study.ticket import NAME, tickets
 from lehr.training.averaging import BN_BATCHES

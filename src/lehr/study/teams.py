@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lehr.base.errors import LehrError, require
 from lehr.report.cells import Cell, best_choice
+from lehr.study.definition import Run
 from lehr.study.kinds import kinds
-from lehr.study.plan import Run
 from lehr.study.run import Findings, expected
 
 Choice = tuple[float, str]

@@ -8,8 +8,8 @@ from typing import Any
 
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length, spelled
+from lehr.study.definition import Study
 from lehr.study.file import study_of
-from lehr.study.plan import Study
 
 MODES = {"weights": "weights", "rate": "rate", "fine-tune": "no"}
 BRANCHES = ("shuffle", "invert", "reinit", "order", "shuffle-order", "anneal")
