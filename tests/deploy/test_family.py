@@ -68,6 +68,28 @@ def test_of_a_pair_the_second_mask_costs_nothing(tmp_path):
             assert tensor.outside == (f"0/{name[2:]}",)
 
 
+@pytest.mark.parametrize("granularity", ["unstructured", "filter"])
+def test_equal_masks_are_there_once(tmp_path, granularity):
+    networks, _ = members(3)
+    mask = lehr.select(networks[0], 0.5, granularity=granularity)
+    for network in networks:
+        mask.apply_(network)
+    one = lehr.save_family(networks[:1], tmp_path / "one.lehr", masks=[mask])
+    three = lehr.save_family(networks, tmp_path / "three.lehr", masks=[mask] * 3, architecture=("resnet20", SIZES))
+    head = sum(p.numel() for name, p in networks[0].named_parameters() if name.startswith("head") and name not in mask)
+    assert three.bound - one.bound == 2 * 4 * (mask.kept + head), "values alone"
+    found, told = lehr.load_family(tmp_path / "three.lehr")
+    assert all(own == mask for own in told)
+    for network, back in zip(networks, found, strict=True):
+        assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in network.state_dict().items())
+    tensors = read(tmp_path / "three.lehr").tensors
+    assert all(
+        tensor.alike == f"0/{name[2:]}"
+        for name, tensor in tensors.items()
+        if name[0] in "12" and tensor.places is not None
+    )
+
+
 def test_members_that_overlap_come_back_and_are_outside_of_those_that_do_not(tmp_path):
     """The first two share a weight and the third has none of theirs: it is told outside of one of them, not of both."""
     kept = [[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]

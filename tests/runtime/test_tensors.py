@@ -288,6 +288,49 @@ def test_a_file_that_lies_about_parts_is_refused(outside, message):
         decode(entry, coded.content, known)
 
 
+@pytest.mark.parametrize("cells", [None, Cells((10, 4), (0,))], ids=["weights", "rows"])
+def test_places_that_an_earlier_tensor_has_take_no_bytes(cells):
+    places = list(range(4, 12)) if cells else [1, 7, 30]
+    first = replace(thin(places, size=40, name="first"), cells=cells)
+    own = replace(first, name="w", values=first.values + 1, alike="first")
+    coded = encode(own, None, {"first": first})
+    assert (coded.entry["places"], len(coded.content), coded.bound) == (
+        {"alike": "first"},
+        4 * len(places),
+        32.0 * len(places),
+    )
+    found, used = decode(coded.entry, coded.content, {"first": first})
+    assert used == len(coded.content)
+    assert found.places.tolist() == places
+    assert (found.cells, found.alike, found.values.tolist()) == (cells, "first", own.values.tolist())
+
+
+def test_other_places_are_not_called_alike():
+    first, other = thin([1, 2], name="first"), thin([1, 3], name="other")
+    with pytest.raises(LehrError, match="other has other places than first"):
+        encode(replace(other, alike="first"), None, {"first": first})
+    with pytest.raises(LehrError, match="other has other places than nobody"):
+        encode(replace(other, alike="nobody"), None, {"first": first})
+
+
+@pytest.mark.parametrize(
+    ("alike", "message"),
+    [
+        ("nobody", "the places of 'nobody', which is no sparse tensor of its shape before it"),
+        ("dense", "the places of 'dense'"), ("small", "the places of 'small'"), ("more", "the places of 'more'"), (3, "alike"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lies_about_equal_places_is_refused(alike, message):
+    first = thin([25, 30], name="first")
+    known = {
+        "first": first, "more": thin([1, 2, 3], name="more"), "small": thin([1, 2], size=20, name="small"),
+        "dense": Stored("dense", "F32", (40,), np.zeros(40, dtype=np.float32)),
+    }  # fmt: skip
+    coded = encode(replace(first, name="w", alike="first"), None, known)
+    with pytest.raises(LehrError, match=message):
+        decode({**coded.entry, "places": {"alike": alike}}, coded.content, known)
+
+
 def test_what_is_left_by_others_is_found_in_memory_of_what_is_kept():
     size = 30_000_000
     first = thin([5], size=size, name="first")

@@ -37,7 +37,7 @@ def save_family(
     """Write the members of an ensemble as one ``.lehr`` file.
 
     Where the masks of members are disjoint, as those of a pair or a partition are, places are coded among those that are left, and the last
-    part's cost nothing: P parts need ``log2 P`` bits a weight for all of their masks together. Dense tensors that members share bit for bit stand there
+    part's cost nothing: P parts need ``log2 P`` bits a weight for all of their masks together. Masks that are equal are there once. Dense tensors that members share bit for bit stand there
     once.
 
     Args:
@@ -154,6 +154,9 @@ def _among(tensor: Stored, before: Mapping[str, Stored], name: str, number: int)
         return tensor
     if own(tensor.name):
         return tensor
+    for other in earlier:
+        if other.places is not None and other.cells == tensor.cells and np.array_equal(other.places, tensor.places):
+            return replace(tensor, alike=other.alike or other.name)
     taken = np.zeros(tensor.size, dtype=np.bool_)
     taken[tensor.places] = True
     outside = []

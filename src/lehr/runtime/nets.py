@@ -81,4 +81,4 @@ def member_tensors(tensors: Mapping[str, Stored], number: int) -> dict[str, Stor
 def _alone(tensor: Stored, name: str, prefix: str, mine: Mapping[str, Stored]) -> Stored:
     """The tensor without what refers to those of other members, whose values it has already."""
     tied = tensor.same.removeprefix(prefix) if tensor.same is not None and tensor.same.startswith(prefix) else None
-    return replace(tensor, name=name, same=tied if tied in mine else None, outside=())
+    return replace(tensor, name=name, same=tied if tied in mine else None, outside=(), alike=None)

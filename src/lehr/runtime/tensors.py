@@ -37,6 +37,7 @@ class Stored:
         same: the name of an earlier tensor that this one is (tied weights), whose values it then has.
         outside: names of earlier tensors of as many weights, disjoint, in whose places this one has none: parts of a partition. Places are
             then coded among those that are left.
+        alike: the name of an earlier sparse tensor of this shape whose places, and cells, are these: they are not coded again.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Stored:
     cells: Cells | None = None
     same: str | None = None
     outside: tuple[str, ...] = ()
+    alike: str | None = None
 
     @property
     def size(self) -> int:
@@ -77,7 +79,7 @@ def encode(tensor: Stored, code: str | None = None, before: Mapping[str, Stored]
 
     Args:
         tensor: what is to be kept.
-        before: earlier tensors by name, those at least that it is `outside` of.
+        before: earlier tensors by name, those at least that it is `outside` of or `alike` to.
         code: of the values of a sparse tensor: ``F32``, ``F16``, ``BF16``, ``I8``; None: as they are.
 
     The bound is ``log2 C(N, k)`` bits for the places (in cells; ``groups * log2 C(M, N)`` for N:M), and the bytes of the values.
@@ -113,6 +115,10 @@ def encode(tensor: Stored, code: str | None = None, before: Mapping[str, Stored]
 def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes, float, dict[str, Any]]:
     """The places as bytes, their bound in bits, and what the decoder must know."""
     assert tensor.places is not None
+    if tensor.alike is not None:
+        told_so = _same_places(tensor, before.get(tensor.alike))
+        require(told_so, f"{tensor.name} has other places than {tensor.alike}")
+        return b"", 0.0, {"alike": tensor.alike}
     kept = np.zeros(tensor.size, dtype=np.bool_)
     kept[tensor.places] = True
     cells = tensor.cells
@@ -135,6 +141,14 @@ def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes,
     coded = positions.encode(np.flatnonzero(kept != absent))
     told |= {"bits": coded.bits, "quotients": coded.quotients, "count": count}
     return coded.content.tobytes(), positions.bound(len(kept), count), told
+
+
+def _same_places(tensor: Stored, other: Stored | None) -> bool:
+    """Whether another tensor's places and cells are this one's."""
+    if other is None or other.places is None or tensor.places is None:
+        return False
+    alike = other.shape == tensor.shape and other.cells == tensor.cells
+    return alike and np.array_equal(other.places, tensor.places)
 
 
 def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str, Stored]) -> tuple[Stored, int]:
@@ -169,9 +183,13 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
     granularity = field(entry, "granularity", str, "unstructured")
     ensure(len(granularity) <= 300, f"{name[:40]!r} has a granularity of {len(granularity)} letters")
     told = field(entry, "places", dict)
+    alike = field(told, "alike", str) if "alike" in told else None
     outside = tuple(field(told, "outside", list, []))
     ensure(all(isinstance(other, str) for other in outside), f"{name[:40]!r} is outside of what has no name")
-    places, used, cells = _decode_places(told, content, prod(shape), kept, _taken(outside, before, prod(shape)))
+    if alike is not None:
+        places, used, cells = _places_of(alike, before, shape, kept)
+    else:
+        places, used, cells = _decode_places(told, content, prod(shape), kept, _taken(outside, before, prod(shape)))
     rest = content[used:]
     numbers: Array
     if code == "I8":
@@ -185,7 +203,19 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
         length = kept * values.width(code)
         ensure(length <= len(rest), f"{name[:40]!r} is larger than the file")
         numbers = values.rounded(np.frombuffer(rest[:length], dtype=values.DTYPES[code]), code, dtype)
-    return Stored(name, dtype, shape, numbers, places, granularity, cells, outside=outside), used + length
+    return Stored(name, dtype, shape, numbers, places, granularity, cells, outside=outside, alike=alike), used + length
+
+
+def _places_of(
+    name: str, before: Mapping[str, Stored], shape: Sequence[int], kept: int
+) -> tuple[Places, int, Cells | None]:
+    """The places and cells of an earlier tensor, which take no bytes."""
+    other = before.get(name)
+    if other is None or other.places is None or other.shape != tuple(shape) or len(other.places) != kept:
+        damaged(
+            f"a tensor is said to have the places of {name[:40]!r}, which is no sparse tensor of its shape before it"
+        )
+    return other.places, 0, other.cells
 
 
 def _taken(outside: Sequence[str], before: Mapping[str, Stored], size: int) -> Places:
