@@ -112,6 +112,20 @@ def test_other_runs_are_alone_and_of_several_rates_validation_prefers_one(tmp_pa
     ]  # fmt: skip
 
 
+def test_dense_runs_of_several_rates_are_one_ensemble_at_the_rate_that_validation_prefers(tmp_path):
+    own = {"kind": "train", "data": "digits", "model": "lenet_300_100", "epochs": 1, "batch_size": 64, "threads": 1}
+    study = study_of(
+        {**own, "lr": [0.1, 0.0001], "seed": [0, 1, 2], "choose_seeds": 0, "grids": [{"row": "single"}]}, "t"
+    )
+    found = run_study(study, tmp_path)
+    made = teams(found, tmp_path, Extra(deep=2))
+    assert [(team.label, team.seed, len(team.runs)) for team in made] == [
+        ("single", 0, 1), ("single", 1, 1), ("single", 2, 1), ("deep ensemble", 0, 2),
+    ]  # fmt: skip
+    assert {RunFolder(run).settings().lr for team in made for run in team.runs} == {0.1}
+    assert [RunFolder(run).settings().seed for run in made[-1].runs] == [0, 1]
+
+
 def test_seeds_that_do_not_choose_have_no_say_in_what_a_family_is_of(tmp_path):
     """By hand: at 90 % the chosen rate is ahead of 80 % where it is chosen, and at 0 % where it is only run."""
     study = family(**{**SMALL, "child_lr": [0.1, 0.05]}, children=2, seeds=[0, 1], choose_seeds=[0])

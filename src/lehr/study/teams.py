@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,8 @@ NOTHING = Extra()
 def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     """The ensembles of a study, by row and seed.
 
-    Children and cycles of one family are an ensemble, at the choice (of rates and the like) that validation prefers over all of its members; every
-    other run is one by itself. Dense runs are also combined across seeds.
+    Children and cycles of one family are an ensemble, every other run is one by itself; at the choice (of rates and the like) that validation prefers over
+    all runs of a row on the seeds that choose. Dense runs are also combined across seeds.
 
     Args:
         found: of the study.
@@ -80,30 +80,33 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
         LehrError: a run failed.
     """
     found.check_whole()
-    runs = expected(found.study, found.runs, found.cells)
-    families, alone = _grouped(runs)
+    families = _grouped(expected(found.study, found.runs, found.cells))
     place = str(out.absolute())
-    made = [Team(label, run.settings.seed, (str(run.path(out)),), study=place) for label, run in alone]
+    made: list[Team] = []
+    dense: dict[str, list[Run]] = {}
     preferred = _preferred(families, found)
-    for (label, seed, own_seed), choices in families.items():
+    for (label, _, own_seed), choices in families.items():
         if preferred[label] not in choices:  # a seed that chose nothing and does not have it
             continue
         ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
+        if kinds[ordered[0].kind].member is None:
+            made += [Team(label, own_seed, (str(run.path(out)),), study=place) for run in ordered]
+            dense.setdefault(label, []).extend(run for run in ordered if run.kind == "train")
+            continue
         paths = tuple(str(run.path(out)) for run in ordered)
-        where = seed if own_seed == seed else own_seed
         sizes = sorted(size for size in extra.sizes if size < len(paths))
-        made += [Team(label, where, paths[:size], study=place, way=str(size)) for size in sizes]
-        made.append(Team(label, where, paths, study=place))
+        made += [Team(label, own_seed, paths[:size], study=place, way=str(size)) for size in sizes]
+        made.append(Team(label, own_seed, paths, study=place))
         if extra.swag is not None and len(ordered) > 1 and _constant(ordered):
-            made.append(Team(f"SWAG of {label}", where, paths, extra.swag, place, "swag"))
-    return made + (_deep(alone, extra.deep, out) if extra.deep is not None else [])
+            made.append(Team(f"SWAG of {label}", own_seed, paths, extra.swag, place, "swag"))
+    return made + (_deep(dense, extra.deep, out) if extra.deep is not None else [])
 
 
 Families = dict[tuple[str, int, int], dict[Choice, list[Run]]]
 
 
-def _grouped(runs: Sequence[Run]) -> tuple[Families, list[tuple[str, Run]]]:
-    """The runs of every family (by label, parent's seed and own) at each choice; and those that are alone, with their labels."""
+def _grouped(runs: Sequence[Run]) -> Families:
+    """The runs of every family (by label, parent's seed and own) at each choice; those that are alone are families of their own."""
     panels: dict[str | None, str] = {}
     for run in runs:
         panels.setdefault(run.parent, run.panel)
@@ -111,17 +114,15 @@ def _grouped(runs: Sequence[Run]) -> tuple[Families, list[tuple[str, Run]]]:
     for run in runs:
         sparsities.setdefault(run.label, set()).add(run.sparsity)
     families: Families = {}
-    alone: list[tuple[str, Run]] = []
     for run in runs:
+        if run.kind == "train" and not run.settings.epochs:
+            continue  # a dense run of no epochs is what cycles begin with
         member = kinds[run.kind].member is not None
         told = run.kind != "cycle" and (not member or len(sparsities[run.label]) > 1)
         label = _label(run, panels.get(run.name, run.panel), run.sparsity if told else 0.0)
-        if member:
-            own = families.setdefault((label, run.seed, run.settings.seed), {})
-            own.setdefault((run.settings.lr, repr(run.choice)), []).append(run)
-        elif run.settings.epochs or run.kind != "train":  # a dense run of no epochs is what cycles begin with
-            alone.append((label, run))
-    return families, alone
+        own = families.setdefault((label, run.seed, run.settings.seed), {})
+        own.setdefault((run.settings.lr, repr(run.choice)), []).append(run)
+    return families
 
 
 def _constant(runs: Sequence[Run]) -> bool:
@@ -129,16 +130,12 @@ def _constant(runs: Sequence[Run]) -> bool:
     return all(run.kind == "cycle" and run.settings.schedule == "constant" and not run.sparsity for run in runs)
 
 
-def _deep(alone: Sequence[tuple[str, Run]], count: int, out: Path) -> list[Team]:
+def _deep(dense: Mapping[str, Sequence[Run]], count: int, out: Path) -> list[Team]:
     """Deep ensembles of so many dense runs each, where there are as many."""
-    dense: dict[str, list[Run]] = {}
-    for label, run in alone:
-        if run.kind == "train":
-            dense.setdefault(label, []).append(run)
+    rows = {label: sorted(own, key=lambda run: run.seed) for label, own in dense.items() if own}
     made, place = [], str(out.absolute())
-    for label, own in dense.items():
-        ordered = sorted(own, key=lambda run: run.seed)
-        name = f"deep ensemble of {label}" if len(dense) > 1 else "deep ensemble"
+    for label, ordered in rows.items():
+        name = f"deep ensemble of {label}" if len(rows) > 1 else "deep ensemble"
         for i in range(0, len(ordered) - count + 1, count):
             paths = tuple(str(run.path(out)) for run in ordered[i : i + count])
             made.append(Team(name, ordered[i].seed, paths, study=place, way="deep"))
