@@ -5,7 +5,8 @@ import pytest
 
 from lehr.report import table
 from lehr.report.cells import Cell
-from lehr.report.plots import accuracy_plot, density_plot, learning_curves
+from lehr.report.curves import learning_curves
+from lehr.report.plots import accuracy_plot, density_plot
 from lehr.report.ranks import overall_ranks
 from lehr.report.summary import summarise
 

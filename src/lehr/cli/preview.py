@@ -45,7 +45,7 @@ def preview(
     from lehr.base.files import write_text
     from lehr.recipes.preview import as_rows
     from lehr.recipes.preview import preview as recipe
-    from lehr.report.plots import preview_plot
+    from lehr.report.curves import preview_plot
     from lehr.runs import TuneSettings, validated
 
     values = options.chosen(arguments, TuneSettings.model_fields)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from lehr.base.steps import in_order
-from lehr.report.plots import COLOURS, DENSE, svg
+from lehr.report.drawing import COLOURS, DENSE, svg
 
 
 def line_plot(parts: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from lehr.base.environment import environment
-from lehr.report.plots import COLOURS, CURVES, DENSE, look, svg
+from lehr.report.drawing import COLOURS, CURVES, DENSE, look, svg
 
 Column = tuple[str, str, float, int | None]
 # Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.

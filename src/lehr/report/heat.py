@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lehr.analysis.sensitivity import Sensitivity
-from lehr.report.plots import svg
+from lehr.report.drawing import svg
 
 
 def heat_map(rows: Sequence[Sensitivity], sparsities: Sequence[float], dense: float) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from lehr.base.files import write_text
-from lehr.report import plots, table
+from lehr.report import curves, drawing, plots, table
 from lehr.report.cells import Cell
 from lehr.report.diagnosis import diagnose_rows
 from lehr.report.heat import annealing_map
@@ -77,19 +77,19 @@ def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "maps": [Markup(text) for text in _maps(own, rows)],
         # One epoch is one point, which is no curve.
         "curves": [
-            (100 * sparsity, Markup(plots.learning_curves(own, group)), len(group) > plots.CURVES)
+            (100 * sparsity, Markup(curves.learning_curves(own, group)), len(group) > drawing.CURVES)
             for sparsity, group in sorted(by_sparsity.items())
             if sparsity and any(len(cell.metrics) > 1 for cell in own if cell.sparsity == sparsity)
         ],
         "measures": [
-            (100 * sparsity, Markup(plots.measures_plot(own, group)))
+            (100 * sparsity, Markup(curves.measures_plot(own, group)))
             for sparsity, group in sorted(by_sparsity.items())
             if any(
                 name in line
                 for cell in own
                 if cell.sparsity == sparsity
                 for line in cell.metrics
-                for name in plots.MEASURES
+                for name in curves.MEASURES
             )
         ],
         "costs": [(COSTS[cost], Markup(plots.cost_plot(own, rows, cost))) for cost in measured],

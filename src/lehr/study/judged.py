@@ -15,8 +15,8 @@ from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
+from lehr.report.drawing import CURVES
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
-from lehr.report.plots import CURVES
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels, study_names
 from lehr.study.run import read_study_folder
