@@ -19,8 +19,9 @@ from lehr.data import Batches, Split, load
 from lehr.deploy.family import load_family
 from lehr.ensembles import COMBINE, mean_probabilities
 from lehr.recipes import corrupted, ensemble_bench
-from lehr.recipes.ensemble import Members, ancestors, cost_of, judge, open_members, sampled
+from lehr.recipes.ensemble import Members, cost_of, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
+from lehr.recipes.parent import ancestors
 from lehr.recipes.questions import EnsembleSettings
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune, tune_settings

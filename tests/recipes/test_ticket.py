@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import lehr
 from lehr import LehrError, Mask
+from lehr.recipes import ticket as ticket_module
 from lehr.recipes.ticket import ticket
 from lehr.recipes.train import train
 from lehr.runs import RunFolder, TicketSettings, TrainSettings, validated
@@ -84,11 +85,41 @@ def test_where_the_dense_run_kept_step_k_nothing_is_trained_twice(tmp_path, monk
     given = {name: value for name, value in changes.items() if name != "average"}
     for start, step in ((f"{K}it", K), ("0", 0)):
         with monkeypatch.context() as patch:
-            again = Watched(patch)
+            patch.setattr(ticket_module, "train", None)
             ticket(level(tmp_path / "dense", 1, start=start, **given), tmp_path / start)
-        assert min(again.rates) == step
         origin = load_file(tmp_path / start / "origin.safetensors")
         assert all(torch.equal(origin[name], tensor) for name, tensor in seen.weights[step].items())
+
+
+def test_what_a_dense_run_did_not_keep_is_trained_once_and_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        seen = Watched(patch)
+        train(TrainSettings(**SHORT), tmp_path / "dense")
+    ticket(level(tmp_path / "dense", 1), tmp_path / "one")
+    monkeypatch.setattr(ticket_module, "train", None)
+    ticket(level(tmp_path / "dense", 1, control="shuffle"), tmp_path / "other")
+    for name in ("one", "other"):
+        origin = load_file(tmp_path / name / "origin.safetensors")
+        assert all(torch.equal(origin[key], tensor) for key, tensor in seen.weights[K].items())
+
+
+def test_kept_weights_that_are_not_those_that_were_written_are_refused(tmp_path):
+    train(TrainSettings(**SHORT, keep=(f"{K}it",)), tmp_path / "dense")
+    file = tmp_path / "dense" / f"at-{K}.safetensors"
+    file.write_bytes((tmp_path / "dense" / "model.safetensors").read_bytes())
+    for _ in range(2):
+        with pytest.raises(LehrError, match=rf"at-{K}.safetensors is damaged: its checksum does not match; delete it"):
+            ticket(level(tmp_path / "dense", 1), tmp_path / "one", resume=True)
+    file.unlink()
+    assert ticket(level(tmp_path / "dense", 1), tmp_path / "one", resume=True)["test"]["accuracy"] > 0
+
+
+def test_a_chain_that_was_moved_finds_its_dense_run(tmp_path):
+    train(TrainSettings(**SHORT), tmp_path / "runs" / "dense")
+    ticket(level(tmp_path / "runs" / "dense", 1), tmp_path / "runs" / "one")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    result = ticket(level(tmp_path / "moved" / "one", 2, start="5it"), tmp_path / "moved" / "two")
+    assert result["test"]["accuracy"] > 0
 
 
 def test_what_is_kept_on_the_way_names_no_other_run(tmp_path):

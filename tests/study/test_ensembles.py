@@ -126,6 +126,23 @@ def test_dense_runs_of_several_rates_are_one_ensemble_at_the_rate_that_validatio
     assert [RunFolder(run).settings().seed for run in made[-1].runs] == [0, 1]
 
 
+def test_a_rate_that_is_not_preferred_may_fail(tmp_path):
+    study = family(**{**SMALL, "child_lr": [0.1, 0.05]}, children=2)
+    found = run_study(study, tmp_path)
+    (team,) = (team for team in teams(found, tmp_path) if team.label == "anti-random")
+    preferred = RunFolder(team.runs[0]).settings().lr
+
+    def failed(fails) -> list[Cell]:
+        gone = {"failed": "the loss became nan"}
+        return [
+            replace(cell, result=gone) if cell.label == "anti-random" and fails(cell) else cell for cell in found.cells
+        ]
+
+    assert teams(replace(found, cells=failed(lambda cell: cell.lr != preferred)), tmp_path)
+    with pytest.raises(LehrError, match="runs failed, the first, anti-random, because: the loss became nan"):
+        teams(replace(found, cells=failed(lambda cell: True)), tmp_path)
+
+
 def test_seeds_that_do_not_choose_have_no_say_in_what_a_family_is_of(tmp_path):
     """By hand: at 90 % the chosen rate is ahead of 80 % where it is chosen, and at 0 % where it is only run."""
     study = family(**{**SMALL, "child_lr": [0.1, 0.05]}, children=2, seeds=[0, 1], choose_seeds=[0])
@@ -362,7 +379,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):
 
 def test_children_grow_from_a_run_that_is_there_already(tmp_path):
     train(
-        TrainSettings(data="digits", model="lenet_300_100", epochs=1, batch_size=64, threads=1, seed=3),
+        TrainSettings(data="digits", model="lenet_300_100", epochs=1, batch_size=64, threads=1, seed=3, keep=("5it",)),
         tmp_path / "dense",
     )
     given = settings_from(tmp_path / "dense")

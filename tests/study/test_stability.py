@@ -115,6 +115,12 @@ def test_a_level_of_which_a_run_failed_is_left_out_and_told(found, rows, out):
     assert left_out(found) == []
     without = failing(found, "dense, again", 0, sparsity=0.0)
     assert {row.start for row in stability(without, out, points=3)} == {"0"}
+    assert left_out(without) == ["everything rewound to 5it is left out: dense, again, seed 0, failed: a layer emptied"]
+    copies = failing(found, "dense, order", 0, sparsity=0.0, panel="start=0")
+    assert stability(copies, out, points=3) == [row for row in rows if (row.start, row.mask) != ("0", "dense")]
+    assert left_out(copies) == [
+        "the dense network from 0 on is left out: dense, order, seed 0, failed: a layer emptied"
+    ]
     with pytest.raises(LehrError, match="the dense run of seed 0 failed, because: a layer emptied"):
         stability(failing(found, "dense parent", 0, sparsity=0.0, panel="start=0"), out, points=3)
 

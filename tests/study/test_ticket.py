@@ -85,6 +85,15 @@ def test_one_more_level_where_only_the_results_are_left_does_what_it_needs_again
     assert [round(row.sparsity, 3) for row in found.rows] == [0.0, 0.5, 0.75, 0.875]
 
 
+def test_one_more_level_where_weights_were_not_kept_does_what_it_needs_again(tmp_path):
+    values = {**SMALL_FILE, "keep_weights": False, "start": "5it"}
+    run_study(study_of({**values, "level": 1}, "t"), tmp_path)
+    assert not list(tmp_path.glob("runs/level-1-*/model.safetensors"))
+    found = run_study(study_of({**values, "level": 2}, "t"), tmp_path)
+    assert not found.failures
+    assert [round(row.sparsity, 3) for row in found.rows] == [0.0, 0.5, 0.75]
+
+
 def test_the_levels_of_a_named_row_are_of_the_ticket_before_it(tmp_path):
     runs = plan(
         study_of(
@@ -126,6 +135,18 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):
     run_study(study, tmp_path / "whole")
     assert stopped_often(study, tmp_path / "cut", every=11) > 8
     assert bits(tmp_path / "cut") == bits(tmp_path / "whole")
+
+
+def test_stopped_on_the_way_to_step_k_it_goes_on_to_the_same_bits(tmp_path):
+    """Of a dense run that kept nothing the way is trained, and may be stopped too."""
+    study, dense = tickets(**SMALL, rounds=1), tickets(**SMALL, rounds=1, mode="rate")
+    run_study(study, tmp_path / "whole")
+    run_study(dense, tmp_path / "cut")
+    for kept in (tmp_path / "cut").glob("runs/*/at-*"):
+        kept.unlink()
+    assert stopped_often(study, tmp_path / "cut", every=3) > 8
+    mine = {name: value for name, value in bits(tmp_path / "cut").items() if "-rate-" not in name}
+    assert mine == bits(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +24,9 @@ from lehr.ensembles.swag import swag
 from lehr.masks import Mask
 from lehr.recipes.corrupted import told
 from lehr.recipes.network import JudgeSettings, open_network
-from lehr.recipes.parent import parent_settings
+from lehr.recipes.parent import ancestors
 from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, alike, ask
-from lehr.runs import RunFolder, Settings
+from lehr.runs import RunFolder
 from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
 from lehr.training.progress import SILENT, Bar
 
@@ -165,24 +164,6 @@ def cost_of(members: Members) -> dict[str, float]:
         "parameters": float(sum(p.numel() for net in members.networks for p in net.parameters())),
         "nonzeros": float(sum(int((p != 0).sum()) for net in members.networks for p in net.parameters())),
     }
-
-
-def ancestors(run: str) -> list[str]:
-    """The folder of a run and of those that it comes from; in a study that was moved they lie beside it.
-
-    Raises:
-        LehrError: one of them is not there.
-    """
-    found, settings = [str(Path(run).absolute())], parent_settings(run)
-    while isinstance(settings, Settings) and settings.parent is not None and not Path(settings.parent).is_file():
-        there = Path(settings.parent)
-        if not there.is_dir():
-            there = Path(found[-1]).parent / there.name
-        lost = not there.is_dir() or str(there.absolute()) in found
-        require(not lost, f"{found[-1]} comes from {settings.parent}, which is not there: move it back")
-        found.append(str(there.absolute()))
-        settings = parent_settings(there)
-    return found
 
 
 def _training_flops(network: nn.Module, data: Dataset) -> float:

@@ -16,9 +16,10 @@ from lehr.deploy.compile import compile
 from lehr.deploy.family import save_family
 from lehr.deploy.race import Run, laps
 from lehr.ensembles import Ensemble
-from lehr.recipes.ensemble import Members, ancestors
+from lehr.recipes.ensemble import Members
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.pack import preprocessing, provenance
+from lehr.recipes.parent import ancestors
 from lehr.runtime.native import available
 
 SECONDS = 1.0

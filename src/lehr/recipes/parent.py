@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lehr import data as datasets
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
 from lehr.data import Dataset
 from lehr.runs import RunFolder, Settings
 from lehr.runs.digest import weights_digest
@@ -35,6 +35,24 @@ def parent_settings(parent: str | Path) -> Settings | None:
     if path.suffix and not path.exists():
         raise LehrError(f"there is no file {path}: give the folder of a run or a file of weights")
     return RunFolder(path).settings()
+
+
+def ancestors(run: str) -> list[str]:
+    """The folder of a run and of those that it comes from; in a study that was moved they lie beside it.
+
+    Raises:
+        LehrError: one of them is not there.
+    """
+    found, settings = [str(Path(run).absolute())], parent_settings(run)
+    while isinstance(settings, Settings) and settings.parent is not None and not Path(settings.parent).is_file():
+        there = Path(settings.parent)
+        if not there.is_dir():
+            there = Path(found[-1]).parent / there.name
+        lost = not there.is_dir() or str(there.absolute()) in found
+        require(not lost, f"{found[-1]} comes from {settings.parent}, which is not there: move it back")
+        found.append(str(there.absolute()))
+        settings = parent_settings(there)
+    return found
 
 
 def inherit(parent: str | Path, values: dict[str, Any]) -> dict[str, Any]:

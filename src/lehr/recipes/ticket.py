@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import torch
 from torch import Tensor
 
 from lehr import models
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import CannotWrite, LehrError, require
 from lehr.base.tensors import write_tensors
 from lehr.data import Batches
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
 from lehr.recipes.choice import choose, former_mask
 from lehr.recipes.method import annealing_steps, build_method
-from lehr.recipes.parent import load_data, parent_settings, parent_weights
+from lehr.recipes.parent import ancestors, load_data, parent_settings, parent_weights
 from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
 from lehr.recipes.tune import check_sparse, counts
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
@@ -89,7 +90,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     )
     if settings.reinit is not None:
         fresh = models.initialise(
-            fresh_model(settings.model, data, settings.reinit), _dense(settings.parent, base)[1].init
+            fresh_model(settings.model, data, settings.reinit), _settings_of(_dense(settings.parent)).init
         )
         load_weights(model, fresh.state_dict(), "a fresh network")
     _check_origin(settings, base)
@@ -132,29 +133,39 @@ def _check_origin(settings: TicketSettings, base: Settings) -> None:
 def _origin(settings: TicketSettings, base: Settings, folder: RunFolder, step: int) -> dict[str, Tensor]:
     """The dense network at step k: from the level before, from the dense run, or trained up to there once more, to the same bits."""
     if not folder.origin.is_file():
-        before = RunFolder(settings.parent).origin
-        way = folder.path / "way"
-        if base.start != settings.start or not before.is_file():  # that of another step, or the dense run
-            whole, dense = _dense(settings.parent, base)
-            before = whole.at(step)
-            if not before.is_file():
-                stopped = {"stop": settings.start, "average": 0.0, "bn_batches": None}
-                train(dense.model_copy(update=stopped), way, resume=True)
+        before, way = RunFolder(settings.parent).origin, folder.path / "way"
+        if base.start == settings.start and before.is_file():  # else that of another step, or the dense run
+            found = read_weights(before)
+        else:
+            found = _passed(_dense(settings.parent), settings.start, step, way)
         together.meet()
         if together.rank() == 0:
-            found = RunFolder(way).weights() if way.is_dir() else read_weights(before)
             write_tensors(folder.origin, found, {"format": "pt"})
             shutil.rmtree(way, ignore_errors=True)
         together.meet()
     return read_weights(folder.origin)
 
 
-def _dense(parent: str, base: Settings) -> tuple[RunFolder, TrainSettings]:
-    """The dense run that a chain of levels began with, and its settings."""
-    while not isinstance(base, TrainSettings):
-        found = parent_settings(base.parent) if base.parent is not None else None
-        require(found is not None, "the level before has lost its origin: branch from the dense run")
-        assert found is not None
-        assert base.parent is not None
-        parent, base = base.parent, found
-    return RunFolder(parent), base
+def _passed(whole: RunFolder, start: str, step: int, way: Path) -> dict[str, Tensor]:
+    """The weights that a dense run had at a step; where it did not keep them it does from now on."""
+    found = whole.kept(step)
+    if found is None:
+        stopped = {"stop": start, "average": 0.0, "bn_batches": None, "keep": ()}
+        train(_settings_of(whole).model_copy(update=stopped), way, resume=True)
+        found = RunFolder(way).weights()
+        if together.rank() == 0:
+            with suppress(CannotWrite):  # it may be somebody else's
+                whole.keep(step, found)
+    return found
+
+
+def _dense(parent: str) -> RunFolder:
+    """The dense run that a chain of levels began with."""
+    return RunFolder(ancestors(parent)[-1])
+
+
+def _settings_of(dense: RunFolder) -> TrainSettings:
+    settings = dense.settings()
+    require(isinstance(settings, TrainSettings), f"{dense.path} is not a dense run: a ticket begins with one")
+    assert isinstance(settings, TrainSettings)
+    return settings

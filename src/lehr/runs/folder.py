@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from safetensors import safe_open
 from torch import Tensor
 
 from lehr.base.errors import Busy, LehrError
@@ -53,8 +54,28 @@ class RunFolder:
         self.result_file = self.path / "result.json"
         self.timing_file = self.path / "timing.json"
 
-    def at(self, step: int) -> Path:
-        """Where the weights of a step are kept, as they were before it."""
+    # -- on the way ---------------------------------------------------------------------------
+    def keep(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Write the weights of a step, as they were before it."""
+        write_tensors(self._at(step), tensors, {"format": "pt", "digest": weights_digest(tensors)})
+
+    def kept(self, step: int) -> dict[str, Tensor] | None:
+        """The weights of a step; None where they were not kept.
+
+        Raises:
+            LehrError: they are not those that were written.
+        """
+        file = self._at(step)
+        if not file.is_file():
+            return None
+        tensors = read_weights(file)
+        with safe_open(file, "pt") as opened:
+            known = (opened.metadata() or {}).get("digest")
+        if known != weights_digest(tensors):
+            raise LehrError(f"{file} is damaged: its checksum does not match; delete it, and it is made again")
+        return tensors
+
+    def _at(self, step: int) -> Path:
         return self.path / f"at-{step}.safetensors"
 
     # -- beginning ----------------------------------------------------------------------------

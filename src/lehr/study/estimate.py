@@ -15,6 +15,7 @@ from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.train import fresh_model
 from lehr.runs import Settings
 from lehr.study.definition import Run
+from lehr.study.kinds import kinds
 from lehr.training import evaluate
 from lehr.training.losses import task_loss
 from lehr.training.optimizers import make_optimizer
@@ -82,7 +83,8 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
             first, last = part_of(settings, cost.steps)
             seconds += (last - first) * (cost.step * SLOWER + cost.judged / cost.steps)
             if keep_weights or run.kind != kind:
-                size += cost.parameters * (4 + MASK) + LINE * settings.epochs + REST
+                networks = 1 + len(getattr(settings, "keep", ())) + (kinds[run.kind].origin(settings) is not None)
+                size += cost.parameters * (4 * networks + MASK) + LINE * settings.epochs + REST
     finally:
         torch.set_num_threads(before[0])
         torch.set_rng_state(before[1])

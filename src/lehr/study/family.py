@@ -13,7 +13,7 @@ from lehr.recipes.parent import DATA, parent_settings
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study.definition import Study
 from lehr.study.file import study_of
-from lehr.study.kinds import SHARED
+from lehr.study.kinds import FILLED, SHARED
 from lehr.study.plan import plan
 from lehr.study.run import begin
 
@@ -63,7 +63,7 @@ def settings_from(run: str | Path) -> dict[str, Any]:
     dense = isinstance(base, TrainSettings) and base.parent is None and base.learn_mask == 0 and RunFolder(run).done
     require(dense, f"{run} is no finished dense run from its initialisation: children grow from one, see lehr train")
     assert isinstance(base, TrainSettings)
-    given = base.model_dump(exclude_defaults=True, exclude={"parent", "parent_digest", "seed"})
+    given = base.model_dump(exclude_defaults=True, exclude={*FILLED, "seed"})
     plain = {name: value for name, value in given.items() if name in SHARED}
     own = {f"train_{name}": value for name, value in given.items() if name not in SHARED}
     return (

@@ -236,8 +236,10 @@ class _Board:
         todo = [run for run in runs if not self._final(run)]
         wanted: dict[str, Run] = {}
         for run in todo:
-            for one in (*self._needed(run, by_name), run):  # their weights are needed again
+            for one in self._needed(run, by_name):
+                self._reopen(RunFolder(one.path(self.out)))
                 wanted.setdefault(one.name, one)
+            wanted.setdefault(run.name, run)
         jobs = [Job.of(run, self.out, by_name) for run in wanted.values()]
         with bar(title, len(jobs), show=show) as line:
             count = 0
@@ -273,6 +275,11 @@ class _Board:
             if RunFolder(run.path(self.out)).model.is_file():
                 break
         return found
+
+    def _reopen(self, folder: RunFolder) -> None:
+        """Have a run done again whose weights are needed and were not kept."""
+        if folder.done and not folder.model.is_file() and "failed" not in folder.result():
+            folder.result_file.unlink()
 
     def _final(self, run: Run) -> bool:
         return run.name in self.records and bool(self.records[run.name]["final"])

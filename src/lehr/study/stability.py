@@ -22,6 +22,7 @@ BRANCHES = ("order", "shuffle", "shuffle-order")
 
 POINTS = 11  # on the line between two copies
 PAIRS = (("ticket", NAME, "order"), ("random", "shuffle", "shuffle-order"))
+NEEDED = tuple(label for _, *pair in PAIRS for label in pair)
 FIRST = Study.model_fields["panels"].default
 
 
@@ -74,26 +75,34 @@ def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **set
     return one.model_copy(update={"grids": tuple(grids), "panels": (*FIRST, "start")})
 
 
-def _failed(found: Findings) -> list[tuple[tuple[str, float], Cell]]:
-    """The runs that failed, with the step and the sparsity of their level.
+def _lost(found: Findings) -> dict[tuple[str, float | None], Cell]:
+    """What has no stability because a run failed, and that run: levels by step and sparsity, the dense copies of a step (0), all of a step (None).
 
     Raises:
-        LehrError: one is a dense run, which everything is measured against.
+        LehrError: a dense run failed, which everything is measured against.
     """
     runs = {run.folder: run for run in found.runs}
+    lost: dict[tuple[str, float | None], Cell] = {}
     for cell in found.failures:
-        if runs[Path(cell.path).name].kind == "train":
+        run = runs[Path(cell.path).name]
+        if run.kind == "train":
             raise LehrError(f"the dense run of seed {cell.seed} failed, because: {cell.result['failed']}")
-    return [((spelled(runs[Path(cell.path).name].settings.start), cell.sparsity), cell) for cell in found.failures]
+        if cell.label in (*NEEDED, ORDER, AGAIN):
+            lost.setdefault((spelled(run.settings.start), None if cell.label == AGAIN else cell.sparsity), cell)
+    return lost
 
 
 def left_out(found: Findings) -> list[str]:
-    """A sentence for every level that has no stability because a run of it failed."""
-    first = dict(reversed(_failed(found)))
-    return [
-        f"{100 * (1 - sparsity):.3g} % rewound to {start} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}"
-        for (start, sparsity), cell in first.items()
-    ]
+    """A sentence for all that has no stability because a run failed."""
+    told = []
+    for (start, sparsity), cell in _lost(found).items():
+        what = (
+            f"everything rewound to {start}" if sparsity is None
+            else f"{100 * (1 - sparsity):.3g} % rewound to {start}" if sparsity
+            else f"the dense network from {start} on"
+        )  # fmt: skip
+        told.append(f"{what} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}")
+    return told
 
 
 def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: int = BN_BATCHES) -> list[Stability]:
@@ -113,19 +122,21 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         LehrError: a dense run failed, or a run's weights were not kept and it was not measured while they were, or the study has no copies, or not all of those of a level,
             or several networks of one step, level and seed.
     """
-    lost = {place for place, _ in _failed(found)}
+    lost = _lost(found)
     runs = {run.folder: run for run in found.runs}
     cells: dict[tuple[str, str, float, int], Cell] = {}
     dense: dict[int, Cell] = {}
     for cell in found.cells:
         run = runs[Path(cell.path).name]
-        if cell.failed or {(spelled(run.settings.start), 0.0), (spelled(run.settings.start), cell.sparsity)} & lost:
-            continue
+        start = spelled(run.settings.start)
         whole = run.kind == "train"
+        gone = (start, None) in lost or (cell.label != AGAIN and (start, cell.sparsity) in lost)
+        if gone and not whole:
+            continue
         other = (
             dense.setdefault(cell.seed, cell)
             if whole
-            else cells.setdefault((spelled(run.settings.start), cell.label, cell.sparsity, cell.seed), cell)
+            else cells.setdefault((start, cell.label, cell.sparsity, cell.seed), cell)
         )
         if other.path != cell.path:
             raise LehrError(

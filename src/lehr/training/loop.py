@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lehr.base.errors import Diverged, Interrupted
-from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset, Examples
 from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.runs.checkpoint import checkpoint_interval
@@ -82,7 +81,7 @@ def fit(
         data, settings, folder: on what, how, and where to.
         tuning: the path of the probabilities, and what goes with it.
         mask: learned with the weights, see `lehr.learn_mask`, and multiplied into them at the end.
-        keep: steps before which the weights are written into the folder, see `RunFolder.at`.
+        keep: steps before which the weights are written into the folder, see `RunFolder.kept`.
         trackers: names that Accelerate knows (``tensorboard``, ``mlflow``, ``wandb``), for each epoch's metrics.
         bar: to show progress on.
         checkpoint_seconds: None for ``LEHR_CHECKPOINT_SECONDS``, or 30.
@@ -304,7 +303,7 @@ class _Run:
     def keep_weights(self) -> None:
         """Write the weights as they are before the present step."""
         if self.accelerator.is_main_process:
-            write_tensors(self.folder.at(self.position.step), self.model.state_dict(), {"format": "pt"})
+            self.folder.keep(self.position.step, self.model.state_dict())
 
     def leave(self) -> None:
         """Stop here, where the state is saved."""
