@@ -23,6 +23,15 @@ K, STEPS = 13, 38
 Weights = dict[str, torch.Tensor]
 
 
+NORMED = """
+from torch import nn
+def net(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(4 * 36, num_classes)
+    )
+"""
+
+
 def level(parent: Path, number: int, **changes) -> TicketSettings:
     digest = weights_digest(RunFolder(parent).weights())
     own = {"parent": str(parent), "parent_digest": digest, "level": number, "rate": 0.5, "start": f"{K}it"}
@@ -78,6 +87,9 @@ def test_the_origin_is_the_dense_network_at_step_k_to_the_bit(dense, first):
 
 @pytest.mark.parametrize("changes", [{}, {"average": 0.9}, {"accumulate": 2, "batch_size": 32}])
 def test_where_the_dense_run_kept_step_k_nothing_is_trained_twice(tmp_path, monkeypatch, changes):
+    """With batch-norm, whose statistics move with every batch of a step."""
+    (tmp_path / "mine.py").write_text(NORMED)
+    changes = {**changes, "model": f"{tmp_path / 'mine.py'}:net"}
     own = {**SHORT, **changes}
     with monkeypatch.context() as patch:
         seen = Watched(patch)
@@ -152,15 +164,6 @@ def test_survivors_are_reset_bit_for_bit_and_the_schedule_goes_on(dense, tmp_pat
         assert seen.rates[step] == dense[1].rates[step] == 0.1 * learning_rates["one-cycle"](step, STEPS)
     for step in steps[1:]:
         assert all((seen.weights[step][name][~keep] == 0).all() for name, keep in mask.items())
-
-
-NORMED = """
-from torch import nn
-def net(num_classes):
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(4 * 36, num_classes)
-    )
-"""
 
 
 def test_statistics_of_batch_norm_go_back_too(tmp_path, monkeypatch):
