@@ -139,7 +139,7 @@ def test_a_rate_that_is_not_preferred_may_fail(tmp_path):
         ]
 
     assert teams(replace(found, cells=failed(lambda cell: cell.lr != preferred)), tmp_path)
-    with pytest.raises(LehrError, match="runs failed, the first, anti-random, because: the loss became nan"):
+    with pytest.raises(LehrError, match="anti-random, seed 0, failed, because: the loss became nan"):
         teams(replace(found, cells=failed(lambda cell: True)), tmp_path)
 
 

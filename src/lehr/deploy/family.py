@@ -19,7 +19,7 @@ from lehr.masks import Mask
 from lehr.runtime.file import Contents, pack, read
 from lehr.runtime.graph import own
 from lehr.runtime.nets import MOST, member_tensors, members_of
-from lehr.runtime.tensors import Stored
+from lehr.runtime.tensors import Stored, same_places
 from lehr.runtime.values import width
 
 
@@ -155,7 +155,7 @@ def _among(tensor: Stored, before: Mapping[str, Stored], name: str, number: int)
     if own(tensor.name):
         return tensor
     for other in earlier:
-        if other.places is not None and other.cells == tensor.cells and np.array_equal(other.places, tensor.places):
+        if same_places(tensor, other):
             return replace(tensor, alike=other.alike or other.name)
     taken = np.zeros(tensor.size, dtype=np.bool_)
     taken[tensor.places] = True

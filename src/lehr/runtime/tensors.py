@@ -116,7 +116,7 @@ def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes,
     """The places as bytes, their bound in bits, and what the decoder must know."""
     assert tensor.places is not None
     if tensor.alike is not None:
-        told_so = _same_places(tensor, before.get(tensor.alike))
+        told_so = same_places(tensor, before.get(tensor.alike))
         require(told_so, f"{tensor.name} has other places than {tensor.alike}")
         return b"", 0.0, {"alike": tensor.alike}
     kept = np.zeros(tensor.size, dtype=np.bool_)
@@ -143,8 +143,8 @@ def _encode_places(tensor: Stored, before: Mapping[str, Stored]) -> tuple[bytes,
     return coded.content.tobytes(), positions.bound(len(kept), count), told
 
 
-def _same_places(tensor: Stored, other: Stored | None) -> bool:
-    """Whether another tensor's places and cells are this one's."""
+def same_places(tensor: Stored, other: Stored | None) -> bool:
+    """Whether another sparse tensor's shape, places and cells are this one's."""
     if other is None or other.places is None or tensor.places is None:
         return False
     alike = other.shape == tensor.shape and other.cells == tensor.cells

@@ -84,13 +84,14 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     made: list[Team] = []
     dense: dict[str, list[Run]] = {}
     preferred = _preferred(families, found)
-    failed = {Path(cell.path).name for cell in found.failures}
+    failed = {Path(cell.path).name: cell for cell in found.failures}
     for (label, _, own_seed), choices in families.items():
         if preferred[label] not in choices:  # a seed that chose nothing and does not have it
             continue
         ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
-        if any(run.folder in failed for run in ordered):
-            found.check_whole()
+        for run in ordered:
+            if run.folder in failed:
+                raise LehrError(f"{label}, seed {own_seed}, failed, because: {failed[run.folder].result['failed']}")
         if kinds[ordered[0].kind].member is None:
             made += [Team(label, own_seed, (str(run.path(out)),), study=place) for run in ordered]
             dense.setdefault(label, []).extend(run for run in ordered if run.kind == "train")
