@@ -18,6 +18,7 @@ from lehr.analysis.quality import quality
 from lehr.data import Batches, Split, load
 from lehr.deploy.family import load_family
 from lehr.ensembles import COMBINE, mean_probabilities
+from lehr.models.wrappers import SelfEnsemble
 from lehr.recipes import corrupted, ensemble_bench
 from lehr.recipes.ensemble import Members, cost_of, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
@@ -73,6 +74,31 @@ def test_the_temperature_is_that_of_the_mean_of_probabilities_on_validation(memb
         pytest.approx(scaled.nll, rel=1e-4),
         pytest.approx(scaled.ece, abs=1e-4),
     )
+
+
+def test_a_network_that_is_an_ensemble_by_itself_has_the_diversity_of_its_members(members):
+    inside = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)]
+    tree = Beside(*inside)
+    result = judge(replace(members, networks=(tree,), masks=(None,)), EnsembleSettings(run="", temperature=True))
+    apart = judge(replace(members, networks=tuple(inside), masks=(None, None)), EnsembleSettings(run=""))
+    assert (result["count"], len(result["members"])) == (2, 2)
+    assert result["diversity"] == apart["diversity"]
+    assert result["probabilities"] == apart["probabilities"]
+    assert result["cost"]["parameters"] == 2 * 650
+
+
+class Beside(SelfEnsemble):
+    """Two networks as one."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def learn(self, x):
+        return torch.stack([self.one(x), self.other(x)], 1)
+
+    def members(self, x):
+        return torch.stack([self.one(x), self.other(x)])
 
 
 def test_corrupted_scores_are_by_hand_those_of_either_mean(members, monkeypatch):

@@ -10,6 +10,8 @@ from torch import nn
 
 from lehr import LehrError
 from lehr.data import Dataset, Split, load
+from lehr.ensembles import mean_probabilities
+from lehr.models.wrappers.tree import Tree
 from lehr.recipes import corrupted, questions
 from lehr.recipes.questions import EnsembleSettings, Questions, alike, ask
 
@@ -38,12 +40,23 @@ def test_every_set_is_asked_and_the_answers_are_the_networks():
     data = images()
     with torch.no_grad():
         assert torch.allclose(
-            found["test"].logits, first(data.prepare.judged(data.test.inputs)), atol=1e-6
+            found["test"].logits[0], first(data.prepare.judged(data.test.inputs)), atol=1e-6
         )  # all of them
         changed = corrupted.corrupt(data.test.inputs[:6], "contrast", 5, seed=0)
-        assert torch.allclose(found["contrast", 5].logits, first(data.prepare.judged(changed)), atol=1e-5)
+        assert torch.allclose(found["contrast", 5].logits[0], first(data.prepare.judged(changed)), atol=1e-5)
     assert found["validation"].targets.tolist() == [0, 1, 2, 3]
     assert found["contrast", 5].targets.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_network_that_is_an_ensemble_by_itself_answers_with_all_its_members():
+    torch.manual_seed(0)
+    tree = Tree(nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 10)), 3)
+    found = ask(tree, Questions(images(), SETTINGS))  # in training mode: it is judged nevertheless
+    shapes = {key: tuple(answer.logits.shape) for key, answer in found.items()}
+    assert (shapes["test"], shapes["contrast", 5]) == ((3, 9, 10), (3, 6, 10))
+    with torch.no_grad():
+        whole = tree.eval()(images().prepare.judged(images().test.inputs))
+    torch.testing.assert_close(mean_probabilities(found["test"].logits), whole)
 
 
 @pytest.mark.parametrize(("room", "times"), [(questions.REMEMBERED, 4), (0, 8), (6 * 256, 7)])

@@ -291,7 +291,7 @@ def test_a_member_without_errors_is_no_trouble(grown):
     found, out = grown
     (team, *_) = (team for team in teams(found, out) if team.label == "anti-random")
     logits, targets = 9.0 * torch.eye(10), torch.arange(10)
-    right = [{TEST: Answer(logits, targets)}] * len(team.runs)
+    right = [{TEST: Answer(logits[None], targets)}] * len(team.runs)
     result = judge(open_members(team.runs), EnsembleSettings(run=""), answers=right)
     assert result["diversity"]["error_correlation"] is None
     ensemble_rows([(team, result)])

@@ -92,7 +92,7 @@ def judge(
         bar: shows how far asking is.
 
     Returns:
-        ``probabilities`` and ``logits``, scores of the mean of either, with ``corrupted`` inside where asked for; ``members``, those of each; with
+        ``probabilities`` and ``logits``, scores of the mean of either, with ``corrupted`` inside where asked for; ``members``, those of each (a network that is an ensemble by itself has several), ``count`` of them; with
         several of them ``diversity``; ``reliability``, bins of the mean of probabilities; where asked for ``temperature``, that fitted on
         validation and the scores with it; ``cost`` as `cost_of` has it.
 
@@ -107,11 +107,11 @@ def judge(
             steps += len(questions.keys)
 
     def together(key: Key) -> tuple[Tensor, Tensor]:
-        return torch.stack([one[key].logits for one in answers]), answers[0][key].targets
+        return torch.cat([one[key].logits for one in answers]), answers[0][key].targets
 
     logits, targets = together(TEST)
     result: dict[str, Any] = {
-        "count": len(members.networks),
+        "count": len(logits),
         **{name: quality(combine(logits), targets).as_dict() for name, combine in COMBINE.items()},
         "members": [quality(one, targets).as_dict() for one in logits],
         "reliability": [row.as_dict() for row in reliability(COMBINE["probabilities"](logits), targets)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, require
 from lehr.data import Dataset, Examples, Split, evaluation_batches
-from lehr.ensembles import Ensemble
+from lehr.models.wrappers import SelfEnsemble
 from lehr.recipes.corrupted import Batches, CorruptedSettings, check_images, corrupted_images, fitting, prepared
 from lehr.training.layout import input_layout
 from lehr.training.progress import SILENT, Bar
@@ -50,7 +51,7 @@ class EnsembleSettings(CorruptedSettings):
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one network to one set of images: logits, (n, classes), and the targets, (n,)."""
+    """Of one network to one set of images: the logits of its members, (M, n, classes), of which most networks have one, and the targets, (n,)."""
 
     logits: Tensor
     targets: Tensor
@@ -131,7 +132,7 @@ def ask(network: nn.Module, questions: Questions, *, bar: Bar = SILENT, done: in
     Raises:
         LehrError: the images do not fit the network.
     """
-    alone = Ensemble((network,), batched=False)
+    own = copy.deepcopy(network).eval()
     layout = input_layout(network, questions.data.blank(2))
     found: Answers = {}
     for count, key in enumerate(questions.keys, done + 1):
@@ -139,11 +140,12 @@ def ask(network: nn.Module, questions: Questions, *, bar: Bar = SILENT, done: in
         guard = fitting(questions.data) if isinstance(key, tuple) else nullcontext()
         with guard, torch.inference_mode():
             for inputs, wanted in questions.batches(key):
-                (out,) = alone.members(inputs.to(memory_format=layout)).float()
-                logits.append(out.reshape(-1, out.shape[-1]))
+                x = inputs.to(memory_format=layout)
+                out = own.members(x) if isinstance(own, SelfEnsemble) else own(x)[None]
+                logits.append(out.flatten(1, -2).float())
                 targets.append(wanted.reshape(-1))
         if not logits:
             raise LehrError(f"there are no images of {key}: give more examples")
-        found[key] = Answer(torch.cat(logits), torch.cat(targets))
+        found[key] = Answer(torch.cat(logits, 1), torch.cat(targets))
         bar.update(count, key if isinstance(key, str) else key[0])
     return found

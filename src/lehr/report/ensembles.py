@@ -26,7 +26,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 MEANING = {
-    "members": "networks that are asked for one answer",
+    "members": "answers that are put together: one of every network, all of one that is an ensemble by itself",
     "accuracy %, NLL, ECE, Brier": "of the mean of the members' probabilities, on the whole test set; ECE over 15 bins",
     "logits": "of the mean of their logits instead",
     "corrupted %, c…": "the same on corrupted images, mean over corruptions and severities",

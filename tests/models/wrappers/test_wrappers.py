@@ -60,6 +60,10 @@ def test_they_train_and_are_judged_by_the_mean_of_probabilities(name):
         assert judged.shape == (6, 5)
         torch.testing.assert_close(judged.exp().sum(-1), torch.ones(6))
         assert torch.equal(judged, network(x)), "the same every time"
+        members = network.members(x)
+        assert members.shape == (10 if name.startswith("dropout") else int(name.split("-")[-1].split(":")[0]), 6, 5)
+        torch.testing.assert_close(members.softmax(-1).mean(0), judged.exp())
+        assert not torch.allclose(members[0], members[1]), "unlike each other"
 
 
 def test_the_loss_of_members_is_the_mean_of_theirs():

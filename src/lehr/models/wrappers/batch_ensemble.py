@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError
-from lehr.models.wrappers.wrapper import Make, members, together, wrappers
+from lehr.models.wrappers.wrapper import Make, SelfEnsemble, members, wrappers
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -55,7 +55,7 @@ class RankOne(nn.Module):
         return factors.reshape(len(x), *[1] * (x.ndim - 2), -1)
 
 
-class BatchEnsemble(nn.Module):
+class BatchEnsemble(SelfEnsemble):
     """A network all of whose linear and convolutional layers are `RankOne`.
 
     While it trains every member has its part of a batch, so that a step costs what one of the network does: logits (N, classes). When it is
@@ -78,12 +78,13 @@ class BatchEnsemble(nn.Module):
             if isinstance(child, Layer) and type(child) in (nn.Linear, nn.Conv2d):
                 setattr(owner, name, RankOne(child, count))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            out: Tensor = self.network(x)
-            return out
+    def learn(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x)
+        return out
+
+    def members(self, x: Tensor) -> Tensor:
         rows: Tensor = self.network(x.repeat(self.count, *[1] * (x.ndim - 1)))
-        return together(rows.reshape(self.count, len(x), *rows.shape[1:]).movedim(0, 1))
+        return rows.reshape(self.count, len(x), *rows.shape[1:])
 
 
 def _signs(count: int, width: int) -> Tensor:
@@ -91,6 +92,6 @@ def _signs(count: int, width: int) -> Tensor:
 
 
 @wrappers.register("batch-ensemble")
-def batch_ensemble(make: Make, number: float, sizes: dict[str, Any]) -> nn.Module:
+def batch_ensemble(make: Make, number: float, sizes: dict[str, Any]) -> BatchEnsemble:
     """``batch-ensemble-M``."""
     return BatchEnsemble(make(**sizes), members(number, "batch-ensemble"))

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lehr.base.errors import require
-from lehr.models.wrappers.wrapper import Make, together, wrappers
+from lehr.models.wrappers.wrapper import Make, SelfEnsemble, wrappers
 
 PASSES = 10
 SEED = 0
 
 
-class MonteCarloDropout(nn.Module):
+class MonteCarloDropout(SelfEnsemble):
     """Dropout before every linear and convolutional layer but the first, while it trains and when it is judged (Gal & Ghahramani 2016, 1506.02142).
 
     Judged, it gives logits of the mean of the probabilities of several passes, the same ones every time.
@@ -38,14 +38,15 @@ class MonteCarloDropout(nn.Module):
         for layer in layers[1:]:
             layer.register_forward_pre_hook(_Drop(p))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            out: Tensor = self.network(x)
-            return out
+    def learn(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x)
+        return out
+
+    def members(self, x: Tensor) -> Tensor:
         devices = [x.device] if x.is_cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(SEED)
-            return together(torch.stack([self.network(x) for _ in range(self.passes)], 1))
+            return torch.stack([self.network(x) for _ in range(self.passes)])
 
 
 class _Drop:
@@ -59,7 +60,7 @@ class _Drop:
 
 
 @wrappers.register("dropout")
-def dropout(make: Make, number: float, sizes: dict[str, Any]) -> nn.Module:
+def dropout(make: Make, number: float, sizes: dict[str, Any]) -> MonteCarloDropout:
     """``dropout-P``."""
     require(0 < number < 1, f"dropout drops {number:g} of the activations: give a share between 0 and 1, dropout-0.1")
     return MonteCarloDropout(make(**sizes), number)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import require
-from lehr.models.wrappers.wrapper import Make, members, together, wrappers
+from lehr.models.wrappers.wrapper import Make, SelfEnsemble, members, wrappers
 
 
-class Mimo(nn.Module):
+class Mimo(SelfEnsemble):
     """Multi-input multi-output (Havasi et al. 2021, 2010.06610): M inputs beside each other in the channels, M heads.
 
     While it trains every head gets the batch in an order of its own and its logits are put back in that of the batch, (N, M, classes). When it
@@ -31,9 +31,10 @@ class Mimo(nn.Module):
         super().__init__()
         self.network, self.count = network, count
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return together(self._heads(torch.cat([x] * self.count, 1)))
+    def members(self, x: Tensor) -> Tensor:
+        return self._heads(torch.cat([x] * self.count, 1)).movedim(1, 0)
+
+    def learn(self, x: Tensor) -> Tensor:
         orders = [torch.randperm(len(x), device=x.device) for _ in range(self.count)]
         heads = self._heads(torch.cat([x[order] for order in orders], 1))
         return torch.stack([heads[order.argsort(), i] for i, order in enumerate(orders)], 1)
@@ -44,7 +45,7 @@ class Mimo(nn.Module):
 
 
 @wrappers.register("mimo")
-def mimo(make: Make, number: float, sizes: dict[str, Any]) -> nn.Module:
+def mimo(make: Make, number: float, sizes: dict[str, Any]) -> Mimo:
     """``mimo-M``."""
     count = members(number, "mimo")
     shape = sizes.get("input_shape", ())

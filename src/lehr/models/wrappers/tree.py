@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError
-from lehr.models.wrappers.wrapper import Make, members, together, wrappers
+from lehr.models.wrappers.wrapper import Make, SelfEnsemble, members, wrappers
 
 
 class Branches(nn.Module):
@@ -31,7 +31,7 @@ class Branches(nn.Module):
         return torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)])
 
 
-class Tree(nn.Module):
+class Tree(SelfEnsemble):
     """A shared trunk, then M branches with a head each (Lee et al. 2015, 1511.06314).
 
     The trunk ends in the middle of the longest stack (`torch.nn.Sequential`) of the network; the last linear layer is the head. What lies between,
@@ -63,10 +63,12 @@ class Tree(nn.Module):
         stack.append(Branches(rest, count, split=False))
         self.network, self.count = network, count
 
-    def forward(self, x: Tensor) -> Tensor:
+    def learn(self, x: Tensor) -> Tensor:
+        return self.members(x).movedim(0, 1)
+
+    def members(self, x: Tensor) -> Tensor:
         rows: Tensor = self.network(x)
-        logits = rows.reshape(self.count, len(x), -1).movedim(0, 1)
-        return logits if self.training else together(logits)
+        return rows.reshape(self.count, len(x), -1)
 
 
 def _branch_tail(network: nn.Module, stack: nn.Sequential, count: int) -> None:
@@ -97,6 +99,6 @@ def _anew(module: nn.Module) -> nn.Module:
 
 
 @wrappers.register("tree")
-def tree(make: Make, number: float, sizes: dict[str, Any]) -> nn.Module:
+def tree(make: Make, number: float, sizes: dict[str, Any]) -> Tree:
     """``tree-M``."""
     return Tree(make(**sizes), members(number, "tree"))
