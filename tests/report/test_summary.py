@@ -147,6 +147,16 @@ def test_a_plot_over_densities_has_accuracy_and_error():
     assert plot == density_plot(summarise([*cells, cell("dense", 0.1, 0, 0.9, 0.0)]))
 
 
+def test_every_dense_row_has_a_line_of_its_own():
+    """Which of them is best on the test set must not choose what others are compared with."""
+    cells = [cell("one-shot", 0.1, seed, 0.8, sparsity) for seed in (0, 1) for sparsity in (0.9, 0.99)]
+    dense = [cell("dense", 0.1, 0, 0.9, 0.0), cell("dense, tuned on", 0.1, 0, 0.85, 0.0)]
+    for plot in (accuracy_plot, density_plot):
+        drawn = plot(summarise([*cells, *dense]))
+        assert ">dense<" in drawn
+        assert "dense, tuned on" in drawn
+
+
 def test_plots_show_every_method_and_are_the_same_each_time():
     cells = [cell(name, 0.1, seed, 0.8 + 0.01 * seed) for name in ("one-shot", "gradual") for seed in (0, 1)]
     rows = summarise([*cells, cell("dense", 0.1, 0, 0.9, 0.0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lehr.report.cells import Cell
 from lehr.report.drawing import DENSE, figure_of, legend, log_axis, look, svg
@@ -13,13 +13,15 @@ from lehr.report.rows import Row, cells_of_row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (6, 3)))  # of dense rows
+
 
 def accuracy_plot(rows: Sequence[Row]) -> str:
     """Test accuracy (or bits per character) against sparsity, a line a method, bars of one standard deviation."""
     sparsities = sorted({row.sparsity for row in rows if row.sparsity})
     labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
     figure, (axes,) = figure_of(8.6, max(4.2, 0.8 + 0.19 * len(labels)))
-    _dense_band(axes, rows)
+    _dense_lines(axes, rows)
     for i, label in enumerate(labels):
         points = [(sparsities.index(row.sparsity), row) for row in rows if row.label == label and row.sparsity]
         shift = (i - (len(labels) - 1) / 2) * min(0.05, 0.3 / max(1, len(labels)))
@@ -42,7 +44,8 @@ def density_plot(rows: Sequence[Row]) -> str:
     """Test accuracy against the density of the masks on a log axis, and the error on two of them; bars of one standard deviation."""
     labels = list(dict.fromkeys(row.label for row in rows if row.sparsity))
     figure, (left, right) = figure_of(11.5, max(4.2, 0.8 + 0.19 * len(labels)), columns=2)
-    _dense_band(left, rows)
+    _dense_lines(left, rows)
+    _dense_lines(right, rows, error=True)
     for i, label in enumerate(labels):
         own = [row for row in rows if row.label == label and row.sparsity]
         places = [100 * (1 - row.sparsity) for row in own]
@@ -51,9 +54,6 @@ def density_plot(rows: Sequence[Row]) -> str:
             axes.errorbar(
                 places, values, spreads, label=legend(label), markersize=4, linewidth=1.3, capsize=2, elinewidth=1, **look(i),
             )  # fmt: skip
-    if dense := [row for row in rows if not row.sparsity]:
-        best = max(dense, key=lambda row: row.quality)
-        right.axhline(100 - best.accuracy, color=DENSE, linewidth=1, linestyle="--", label=legend(best.label), zorder=0)
     ticks = sorted({100 * (1 - row.sparsity) for row in rows if row.sparsity})
     for axes in (left, right):
         axes.set_xscale("log")
@@ -103,11 +103,14 @@ def _value(row: Row) -> tuple[float, float]:
     return (row.bits, row.bits_sd) if row.language else (row.accuracy, row.accuracy_sd)
 
 
-def _dense_band(axes: Axes, rows: Sequence[Row]) -> None:
-    dense = [row for row in rows if not row.sparsity]
-    if dense:
-        row = max(dense, key=lambda r: r.quality)
+def _dense_lines(axes: Axes, rows: Sequence[Row], *, error: bool = False) -> None:
+    """Every dense row across the axes with its spread, as its accuracy or as its error."""
+    for i, row in enumerate(row for row in rows if not row.sparsity):
         mean, sd = _value(row)
-        axes.axhline(mean, color=DENSE, linewidth=1, linestyle="--", label=legend(row.label), zorder=0)
+        if error:
+            mean = 100 - mean
+        axes.axhline(
+            mean, color=DENSE, linewidth=1, linestyle=DASHES[i % len(DASHES)], label=legend(row.label), zorder=0
+        )
         if not math.isnan(sd):
-            axes.axhspan(mean - sd, mean + sd, color=DENSE, alpha=0.08, linewidth=0, zorder=0)
+            axes.axhspan(mean - sd, mean + sd, color=DENSE, alpha=0.06, linewidth=0, zorder=0)
