@@ -53,12 +53,12 @@ class Watched:
         whole = loop_module._Run.batch
 
         def batch(run, inputs, targets):
-            step = run.position.step
+            step = run.parts.position.step
             if step not in self.weights:  # the first batch of a step
-                self.weights[step] = {name: t.detach().clone() for name, t in run.model.state_dict().items()}
+                self.weights[step] = {name: t.detach().clone() for name, t in run.parts.model.state_dict().items()}
             self.targets[step] = targets.clone()
             whole(run, inputs, targets)
-            self.rates[step] = run.optimizer.param_groups[0]["lr"]
+            self.rates[step] = run.parts.optimizer.param_groups[0]["lr"]
 
         patch.setattr(loop_module._Run, "batch", batch)
 

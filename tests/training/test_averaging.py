@@ -33,10 +33,10 @@ def every_step(monkeypatch) -> list[dict[str, torch.Tensor]]:
     original = loop_module._Run.batch
 
     def batch(self, inputs, targets):
-        before = self.position.step
+        before = self.parts.position.step
         original(self, inputs, targets)
-        if self.position.step > before:
-            seen.append({name: p.detach().clone() for name, p in self.model.named_parameters()})
+        if self.parts.position.step > before:
+            seen.append({name: p.detach().clone() for name, p in self.parts.model.named_parameters()})
 
     monkeypatch.setattr(loop_module._Run, "batch", batch)
     return seen

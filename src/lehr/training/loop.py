@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from lehr.base.errors import Diverged, Interrupted
 from lehr.data import Batches, Dataset, Examples
-from lehr.runs import Checkpoint, RunFolder, Settings, load_checkpoint, save_checkpoint
+from lehr.runs import RunFolder, Settings, load_checkpoint, save_checkpoint
 from lehr.runs.checkpoint import checkpoint_interval
-from lehr.runs.weights import load_weights
-from lehr.sparsify import Attachment, attach, learn_mask
-from lehr.sparsify.learned import LearnedMask, MaskLearning
+from lehr.sparsify import attach, learn_mask
+from lehr.sparsify.learned import MaskLearning
 from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
@@ -28,6 +27,7 @@ from lehr.training.layout import input_layout
 from lehr.training.learning_rates import learning_rates
 from lehr.training.losses import for_members
 from lehr.training.optimizers import make_optimizer
+from lehr.training.parts import Parts, Position, no_sums
 from lehr.training.precision import choose_precision
 from lehr.training.progress import SILENT, Bar
 from lehr.training.span import span, steps_per_epoch, total_steps
@@ -45,16 +45,6 @@ class Outcome:
     test: Scores
     seconds: float
     mask: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass
-class Position:
-    """Where a run is: finished epochs, batches done in the present one, optimizer steps, metric lines."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    lines: int = 0
 
 
 def fit(
@@ -108,11 +98,12 @@ def fit(
         request = stack.enter_context(stop_on_signal())
         learned = stack.enter_context(learn_mask(network, wrapped, mask)) if mask is not None else None
         attachment = stack.enter_context(attach(network, wrapped, method, inactive=tuning.inactive)) if method else None
-        run = _Run(settings, folder, data, tuning, accelerator, model, network, wrapped, attachment, request, bar)
-        run.checkpoint_seconds = checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds
-        run.average, run.learned, run.layout, run.keep = average, learned, layout, keep
+        run = _Run(
+            settings, folder, data, tuning, accelerator, network, Parts(model, wrapped, Position(), attachment, average, learned),
+            request, bar, layout, keep, checkpoint_interval() if checkpoint_seconds is None else checkpoint_seconds,
+        )  # fmt: skip
         run.restore()
-        while run.position.step < run.last or run.unwritten:
+        while run.parts.position.step < run.last or run.unwritten:
             run.epoch()
         run.complete()
         validation, test = run.judge(data.validation), run.judge(data.test)
@@ -124,42 +115,34 @@ def fit(
     return Outcome(validation, test, run.seconds(), {} if learned is None else learned.values)
 
 
+@dataclass
 class _Run:
-    """The moving parts of one `fit`."""
+    """The moving parts of one `fit`, and what moves them."""
 
-    checkpoint_seconds = 0.0
-    average: averaging.Average | None = None
-    learned: LearnedMask | None = None
-    layout = torch.contiguous_format
-    keep: Collection[int] = ()
+    settings: Settings
+    folder: RunFolder
+    data: Dataset
+    tuning: Tuning
+    accelerator: Accelerator
+    network: nn.Module  # as Accelerate wraps it
+    parts: Parts
+    request: StopRequest
+    bar: Bar
+    layout: torch.memory_format
+    keep: Collection[int]
+    checkpoint_seconds: float
 
-    def __init__(
-        self,
-        settings: Settings,
-        folder: RunFolder,
-        data: Dataset,
-        tuning: Tuning,
-        accelerator: Accelerator,
-        model: nn.Module,
-        network: nn.Module,
-        optimizer: Any,
-        attachment: Attachment | None,
-        request: StopRequest,
-        bar: Bar,
-    ) -> None:
-        self.settings, self.folder, self.data, self.tuning = settings, folder, data, tuning
-        self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
-        self.attachment, self.request, self.bar = attachment, request, bar
+    def __post_init__(self) -> None:
+        settings, accelerator = self.settings, self.accelerator
         self.batches = Batches(
-            data, settings.batch_size, settings.order_seed, accelerator.process_index, accelerator.num_processes
+            self.data, settings.batch_size, settings.order_seed, accelerator.process_index, accelerator.num_processes
         )
-        self.first, self.last = span(settings, data)
-        self.total = settings.epochs * steps_per_epoch(settings, data)  # of the whole schedule
+        self.first, self.last = span(settings, self.data)
+        self.total = settings.epochs * steps_per_epoch(settings, self.data)  # of the whole schedule
         self.factor = learning_rates[settings.schedule]
-        self.bf16 = choose_precision(settings.precision, model) == "bf16"
-        epoch, step = divmod(self.first, steps_per_epoch(settings, data))
-        self.position = Position(epoch, step * settings.accumulate, self.first)
-        self.totals = {"loss": 0.0, "correct": 0.0, "seen": 0.0, "density": 0.0, "looks": 0.0}
+        self.bf16 = choose_precision(settings.precision, self.parts.model) == "bf16"
+        epoch, step = divmod(self.first, steps_per_epoch(settings, self.data))
+        self.parts.position = Position(epoch, step * settings.accumulate, self.first)
         self.started = self.saved_at = time.monotonic()
 
     def seconds(self) -> float:
@@ -169,14 +152,15 @@ class _Run:
     @property
     def unwritten(self) -> bool:
         """Whether steps were done in an epoch that has no metrics yet."""
-        return self.position.batch > 0 and self.position.step > self.first
+        return self.parts.position.batch > 0 and self.parts.position.step > self.first
 
     # -- one epoch ----------------------------------------------------------------------------
     def epoch(self) -> None:
         """The rest of the present epoch, its metrics, and a look at the validation set."""
+        parts = self.parts
         self.network.train()
-        for inputs, targets in self.batches.epoch(self.position.epoch, self.position.batch):
-            if self.position.step == self.last:
+        for inputs, targets in self.batches.epoch(parts.position.epoch, parts.position.batch):
+            if parts.position.step == self.last:
                 break
             inputs = inputs.to(self.accelerator.device, memory_format=self.layout)
             self.batch(inputs, targets.to(self.accelerator.device))
@@ -186,11 +170,11 @@ class _Run:
         row = self.metrics()
         if self.accelerator.is_main_process:
             self.folder.add_metrics(row)
-        self.accelerator.log({k: v for k, v in row.items() if v is not None}, step=self.position.step)
-        self.position.epoch += 1
-        self.position.batch = 0
-        self.position.lines += 1
-        self.totals = dict.fromkeys(self.totals, 0.0)
+        self.accelerator.log({k: v for k, v in row.items() if v is not None}, step=parts.position.step)
+        parts.position.epoch += 1
+        parts.position.batch = 0
+        parts.position.lines += 1
+        parts.totals = no_sums()
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -203,14 +187,14 @@ class _Run:
 
     def batch(self, inputs: Tensor, targets: Tensor) -> None:
         """One batch; the optimizer steps where gradients are complete."""
-        position = self.position
-        if self.attachment is not None and position.batch % max(1, len(self.batches) // LOOKS) == 0:
-            self.totals["density"] += self.attachment.expected_density()
-            self.totals["looks"] += 1
+        parts, position = self.parts, self.parts.position
+        if parts.attachment is not None and position.batch % max(1, len(self.batches) // LOOKS) == 0:
+            parts.totals["density"] += parts.attachment.expected_density()
+            parts.totals["looks"] += 1
         if position.step in self.keep and position.batch % self.settings.accumulate == 0:
             self.keep_weights()
         last = position.batch + 1 == len(self.batches)
-        for group in self.optimizer.param_groups:
+        for group in parts.optimizer.param_groups:
             group["lr"] = self.rate(position.step)
         complete = last or (position.batch + 1) % self.settings.accumulate == 0
         self.accelerator.sync_gradients = complete
@@ -227,68 +211,70 @@ class _Run:
                     "lower the learning rate, in a new folder; what was saved before is kept"
                 )
             self.accelerator.backward(loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.totals["loss"] += value * targets.numel()
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+        parts.totals["loss"] += value * targets.numel()
         right = (logits.detach().argmax(-1) == for_members(logits, targets)).sum()
-        self.totals["correct"] += int(right) * targets.numel() // (logits.numel() // logits.shape[-1])
-        self.totals["seen"] += targets.numel()
+        parts.totals["correct"] += int(right) * targets.numel() // (logits.numel() // logits.shape[-1])
+        parts.totals["seen"] += targets.numel()
         position.batch += 1
         position.step += complete
-        if self.average is not None and complete:
-            self.average.add(self.model, position.step)
+        if parts.average is not None and complete:
+            parts.average.add(parts.model, position.step)
         done = position.epoch * len(self.batches) + position.batch
         self.bar.update(done, f"loss {value:.3f}")
 
     def metrics(self) -> dict[str, Any]:
         """The line for an epoch that has just ended."""
+        parts = self.parts
         scores = self.judge(self.data.validation)
-        totals = together.total_of(self.totals)
+        totals = together.total_of(parts.totals)
         seen = totals["seen"] or 1.0
         row: dict[str, Any] = {
-            "epoch": self.position.epoch + 1,
-            "step": self.position.step,
-            "lr": self.rate(max(0, self.position.step - 1)),
+            "epoch": parts.position.epoch + 1,
+            "step": parts.position.step,
+            "lr": self.rate(max(0, parts.position.step - 1)),
             "loss": totals["loss"] / seen,
             "train_accuracy": totals["correct"] / seen,
             "validation_accuracy": scores.accuracy,
             "validation_nll": scores.nll if math.isfinite(scores.nll) else None,
         }
-        if self.learned is not None:
-            row |= self.learned.terms()
-        if self.attachment is not None:
-            row["density"] = self.attachment.target.density
-            row["expected_density"] = self.attachment.expected_density()
+        if parts.learned is not None:
+            row |= parts.learned.terms()
+        if parts.attachment is not None:
+            row["density"] = parts.attachment.target.density
+            row["expected_density"] = parts.attachment.expected_density()
             row["mean_density"] = totals["density"] / totals["looks"] if totals["looks"] else row["expected_density"]
             if self.tuning.probe is not None:
-                row |= self.tuning.probe(self.model, self.attachment)
+                row |= self.tuning.probe(parts.model, parts.attachment)
         return row
 
     def judge(self, examples: Examples) -> Scores:
         """Scores of the network, or of its target while it anneals."""
         with ExitStack() as stack:
-            if self.attachment is not None:
-                stack.enter_context(self.attachment.judged())
-            return evaluate(self.model, examples, self.data, device=self.accelerator.device, layout=self.layout)
+            if self.parts.attachment is not None:
+                stack.enter_context(self.parts.attachment.judged())
+            return evaluate(self.parts.model, examples, self.data, device=self.accelerator.device, layout=self.layout)
 
     def complete(self) -> None:
         """The last touches: averaged weights, and statistics for them."""
+        parts = self.parts
         count = self.settings.bn_batches
         if count is None:
-            count = averaging.BN_BATCHES if self.average is not None else 0
+            count = averaging.BN_BATCHES if parts.average is not None else 0
         self.save()  # before anything that must not be done twice
-        if self.average is not None:
-            self.average.put(self.model)
-        if count and averaging.has_batch_norm(self.model):
+        if parts.average is not None:
+            parts.average.put(parts.model)
+        if count and averaging.has_batch_norm(parts.model):
             # The batches of an epoch that was not trained on; every process takes all of them.
             epoch = Batches(self.data, self.settings.batch_size, self.settings.order_seed).epoch(self.settings.epochs)
             inputs = (x.to(self.accelerator.device) for x, _ in islice(epoch, count))
-            averaging.reestimate_batch_norm(self.model, inputs)
+            averaging.reestimate_batch_norm(parts.model, inputs)
 
     # -- saving -------------------------------------------------------------------------------
     def pause(self, *, stop: bool) -> None:
         """Save, if gradients are not half accumulated; leave if asked to."""
-        if self.position.batch % self.settings.accumulate and self.position.batch != len(self.batches):
+        if self.parts.position.batch % self.settings.accumulate and self.parts.position.batch != len(self.batches):
             return
         self.save()
         if stop:
@@ -297,57 +283,28 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint."""
         if self.accelerator.is_main_process:
-            save_checkpoint(self.folder.checkpoint, self.state())
+            save_checkpoint(self.folder.checkpoint, self.parts.checkpoint(self.settings.digest, self.seconds()))
         self.saved_at = time.monotonic()
 
     def keep_weights(self) -> None:
         """Write the weights as they are before the present step."""
         if self.accelerator.is_main_process:
-            self.folder.keep(self.position.step, self.model.state_dict())
+            self.folder.keep(self.parts.position.step, self.parts.model.state_dict())
 
     def leave(self) -> None:
         """Stop here, where the state is saved."""
         raise Interrupted(
-            f"stopped at step {self.position.step} of {self.total}; the state is saved: continue with --resume"
-        )
-
-    def state(self) -> Checkpoint:
-        """All that a resumed run needs."""
-        return Checkpoint(
-            settings=self.settings.digest,
-            position=vars(self.position),
-            model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict()["state"],
-            random=torch.get_rng_state(),
-            attachment=None if self.attachment is None else self.attachment.state_dict(),
-            totals=self.totals,
-            average={} if self.average is None else self.average.state(),
-            learned={} if self.learned is None else self.learned.state(),
-            seconds=self.seconds(),
+            f"stopped at step {self.parts.position.step} of {self.total}; the state is saved: continue with --resume"
         )
 
     def restore(self) -> None:
         """Take up the folder's checkpoint, if it has one."""
-        if not self.folder.checkpoint.exists():
-            if self.accelerator.is_main_process:
-                self.folder.cut_metrics(0)
-            return
-        checkpoint = load_checkpoint(self.folder.checkpoint, self.settings.digest)
-        self.position = Position(**checkpoint.position)
-        self.started -= checkpoint.seconds
-        self.totals = dict(checkpoint.totals)
-        if not self.accelerator.is_main_process:
-            self.totals = dict.fromkeys(self.totals, 0.0)  # the first process has the sums of its own share
-        load_weights(self.model, checkpoint.model, str(self.folder.checkpoint))
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": dict(checkpoint.optimizer), "param_groups": groups})
-        torch.set_rng_state(checkpoint.random)
-        if self.average is not None:
-            self.average.load(dict(checkpoint.average))
-        if self.learned is not None:
-            self.learned.load(checkpoint.learned)
-        if self.attachment is not None:
-            assert checkpoint.attachment is not None, "a checkpoint with these settings has an attachment"
-            self.attachment.load_state_dict(checkpoint.attachment)
-        if self.accelerator.is_main_process:
-            self.folder.cut_metrics(self.position.lines)
+        main = self.accelerator.is_main_process
+        if self.folder.checkpoint.exists():
+            checkpoint = load_checkpoint(self.folder.checkpoint, self.settings.digest)
+            self.parts.restore(
+                checkpoint, str(self.folder.checkpoint), sums=main
+            )  # the first process has the sums of its own share
+            self.started -= checkpoint.seconds
+        if main:
+            self.folder.cut_metrics(self.parts.position.lines)
