@@ -9,7 +9,7 @@ import pytest
 from lehr import LehrError
 from lehr.runs import RunFolder
 from lehr.study import rewind
-from lehr.study.rewind import earliest
+from lehr.study.rewind import earliest, rewound
 from lehr.study.run import run_study
 from lehr.study.ticket import tickets
 
@@ -84,3 +84,44 @@ def test_its_runs_are_those_of_the_study_that_it_is_for(tmp_path):
     assert {
         path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("dense-*/result.json")
     } == before
+
+
+def test_a_step_that_is_named_is_taken_and_nothing_is_tried(tmp_path, monkeypatch):
+    asked = told(monkeypatch, 0)
+    plan = rewound("8it", tmp_path, branches=["shuffle"], seeds=1, mode="weights", rounds=1, **SMALL)
+    assert (plan.study, plan.out, plan.step) == (
+        tickets(**SMALL, rewind="8it", rounds=1, branches=["shuffle"]),
+        tmp_path,
+        "",
+    )
+    assert asked == []
+
+
+def test_a_branch_that_goes_back_to_the_step_that_was_found_is_the_ticket(tmp_path, monkeypatch):
+    told(monkeypatch, 3)
+    plan = rewound(
+        "auto", tmp_path, branches=["rewind:4it", "reinit", "rewind:0"], seeds=1, mode="weights", rounds=2, **SMALL
+    )
+    assert (plan.step, plan.same) == ("4it", ("rewind:4it",))
+    assert plan.study == tickets(**SMALL, rewind="4it", rounds=2, branches=["reinit", "rewind:0"])
+    assert [probe.barrier for probe in plan.probes] == [0.3, 0.01, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"branches": ["shufle"]}, "no branch 'shufle'"),
+        ({"branches": ["rewind:soon"]}, "soon"),
+        (
+            {"branches": ["rewind:0"], "mode": "rate"},
+            "rewind:0 takes other weights and mode rate keeps those of training",
+        ),
+        ({"rounds": 0}, "rounds is 0"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_tried(tmp_path, monkeypatch, asked, message):
+    tried = told(monkeypatch, 0)
+    given = {"branches": [], "seeds": 1, "mode": "weights", "rounds": 1, **SMALL, **asked}
+    with pytest.raises(LehrError, match=message):
+        rewound("auto", tmp_path, **given)
+    assert tried == []

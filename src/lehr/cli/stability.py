@@ -66,15 +66,12 @@ def stability(
     Example: `lehr stability --data mnist --model lenet_300_100 --rounds 5 --rewind 0,500it --epochs 5 --out runs/stability`
     """
     arguments = dict(locals())
-    from lehr.base.files import write_json, write_text
     from lehr.recipes.connect import ConnectSettings
-    from lehr.report.between import stability_plot
     from lehr.runs import validated
-    from lehr.study.mask_statistics import mask_statistics
+    from lehr.study.measured import measure
     from lehr.study.publish import publish
     from lehr.study.run import read_study_folder
-    from lehr.study.stability import left_out, stability_study
-    from lehr.study.stability import stability as measure
+    from lehr.study.stability import stability_study
 
     validated(ConnectSettings, {"run": "", "other": "", "points": points, "bn_batches": bn_batches})  # before training
     if folder is not None:
@@ -92,40 +89,22 @@ def stability(
         )  # fmt: skip
         found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
         publish(found, folder, command())
-    rows = measure(found, folder, points=points, bn_batches=bn_batches)
-    told = [row.as_dict() for row in rows]
-    layers = mask_statistics(found)
-    write_json(folder / "stability.json", told)
-    write_json(folder / "masks.json", [row.as_dict() for row in layers])
-    steps = list(dict.fromkeys(row.start for row in rows))
-    smallest = min(row.density for row in rows)
-    plots = {f"stability-{step}.svg": stability_plot([row for row in told if row["start"] == step]) for step in steps}
-    if len(steps) > 1:
-        least = [row for row in told if row["density"] in (1.0, smallest)]
-        plots["stability.svg"] = stability_plot(least, "start")
-    for stale in set(folder.glob("stability*.svg")) - {folder / name for name in plots}:
-        stale.unlink()
-    for name, plot in plots.items():
-        write_text(folder / name, plot)
+    measured = measure(found, folder, points=points, bn_batches=bn_batches)
     if as_json:
-        screen.print_json({"rows": told, "masks": [row.as_dict() for row in layers], "left_out": left_out(found)})
+        screen.print_json(measured.as_dict())
         return
     printer = screen.console()
-    count = len(rows[0].accuracy)
+    count = len(measured.rows[0].accuracy)
     seeds_told = "one seed" if count == 1 else f"{count} seeds"
-    for step in steps:
+    for step in measured.steps:
         title = f"{found.study.title}, rewound to {step}, {seeds_told}"
-        printer.print(screen.titled(title, _table([row for row in rows if row.start == step])))
-        last = [
-            row for row in layers if row.start == step and row.mask == "ticket" and abs(row.level - smallest) < 1e-9
-        ]
-        if last:
-            printer.print(
-                screen.titled(f"the ticket of {100 * smallest:.3g} %, rewound to {step}, by layer", _layers(last))
-            )
-    screen.notes(left_out(found))
-    for name in (*plots, *(page.name for page in folder.glob("report.html"))):
-        printer.print(f"[dim]{name.rpartition('.')[0]:>15}[/]  {folder / name}", soft_wrap=True)
+        printer.print(screen.titled(title, _table(measured.at(step))))
+        if last := measured.last_ticket(step):
+            title = f"the ticket of {100 * measured.smallest:.3g} %, rewound to {step}, by layer"
+            printer.print(screen.titled(title, _layers(last)))
+    screen.notes(measured.left_out)
+    for path in (*measured.plots, *folder.glob("report.html")):
+        printer.print(f"[dim]{path.stem:>15}[/]  {path}", soft_wrap=True)
 
 
 def _table(rows: Sequence[Stability]) -> Table:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
-
-AUTO = "auto"
 
 
 def ticket(
@@ -65,31 +63,21 @@ def ticket(
     Example: `lehr ticket --data mnist --model lenet_300_100 --rounds 5 --rate 0.2 --rewind 500it --epochs 5 --out runs/ticket`
     """
     arguments = dict(locals())
-    from lehr.base.steps import spelled
-    from lehr.study.compare import default_folder
-    from lehr.study.rewind import earliest
+    from lehr.study.rewind import rewound
     from lehr.study.run import Workers
-    from lehr.study.ticket import REWIND, tickets
 
     given = options.chosen(arguments, SETTINGS) | {"rate": rate, "threads": threads_of(threads, workers)}
-    asked: dict[str, Any] = {"rounds": rounds, "mode": mode, "branches": options.words(branches), "seeds": seeds}
-    if rewind != AUTO:
-        study = tickets(rewind=rewind, **asked, **given)
-    else:
-        others = [branch for branch in asked["branches"] if not branch.startswith(REWIND)]
-        study = tickets(rewind="0", **{**asked, "branches": others}, **given)
-        out = out or default_folder(study)
-        show = screen.show_bar(quiet, as_json)
-        step, probes = earliest(out, seeds=seeds, workers=Workers(workers), show=show, **given)
-        same = [branch for branch in asked["branches"] if spelled(branch.removeprefix(REWIND)) == step]
-        asked["branches"] = [branch for branch in asked["branches"] if branch not in same]
-        study = tickets(rewind=step, **asked, **given)
-        if same and not as_json:
-            screen.notes([f"{same[0]} is where the levels go back to: the branch is the ticket itself"])
-        if not as_json:
-            tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in probes)
-            screen.console().print(f"rewinding to [bold]{step}[/]; points between two orders of the data: {tried}")
-    found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
+    plan = rewound(
+        rewind, out, branches=options.words(branches), seeds=seeds, mode=mode, rounds=rounds,
+        workers=Workers(workers), show=screen.show_bar(quiet, as_json), **given,
+    )  # fmt: skip
+    if plan.step and not as_json:
+        screen.notes(
+            [f"{branch} is where the levels go back to: the branch is the ticket itself" for branch in plan.same]
+        )
+        tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in plan.probes)
+        screen.console().print(f"rewinding to [bold]{plan.step}[/]; points between two orders of the data: {tried}")
+    found, folder = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
     screen.findings(found, folder, command(), as_json=as_json)
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from lehr.analysis.connectivity import STABLE
 from lehr.base.errors import LehrError
 from lehr.base.files import write_json
+from lehr.base.steps import spelled
 from lehr.recipes.parent import load_data
 from lehr.runs import TrainSettings, validated
+from lehr.study.compare import default_folder
 from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies
+from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import divided, kinds
 from lehr.study.run import Workers, run_study
+from lehr.study.ticket import REWIND, tickets
 from lehr.training.averaging import BN_BATCHES
 from lehr.training.span import steps_per_epoch
 
 MENU = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of all steps
 POINTS = 11
 FILE = "rewind.json"
+AUTO = "auto"
 ALONE = Workers()
 
 
@@ -31,6 +38,51 @@ class Probe:
 
     start: str
     barrier: float
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """A study of tickets and its folder; where the step was sought, that, what was tried, and branches that go back to it and are the ticket."""
+
+    study: Study
+    out: Path | None
+    step: str = ""
+    probes: tuple[Probe, ...] = ()
+    same: tuple[str, ...] = ()
+
+
+def rewound(
+    rewind: str, out: Path | None, *, branches: Sequence[str], seeds: int, mode: str, rounds: int, **more: Any
+) -> Rewound:
+    """The study of `lehr.study.ticket.tickets` for a step that is named, or for the `earliest` one that is stable.
+
+    Args:
+        rewind: a step, or ``auto``.
+        out: its folder; None for the usual one.
+        branches, seeds, mode, rounds: of the tickets.
+        more: `workers` and `show` as in `run_study`, and any other settings.
+
+    Raises:
+        LehrError: as `tickets` and `earliest` do.
+    """
+    workers, show = more.pop("workers", ALONE), more.pop("show", False)
+
+    def study(step: str, kept: Sequence[str]) -> Study:
+        return tickets(rewind=step, branches=kept, seeds=seeds, mode=mode, rounds=rounds, **more)
+
+    if rewind != AUTO:
+        return Rewound(study(rewind, branches), out)
+    free = next(step for n in count(1) if (step := f"{n}it") not in map(_step, branches))
+    study(free, branches)  # what can be refused is, before anything is trained
+    out = out or default_folder(study("0", [branch for branch in branches if _step(branch) is None]))
+    step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **more)
+    same = tuple(branch for branch in branches if _step(branch) == step)
+    return Rewound(study(step, [branch for branch in branches if branch not in same]), out, step, tuple(probes), same)
+
+
+def _step(branch: str) -> str | None:
+    """Where a branch goes back to; None where it goes with the levels."""
+    return spelled(branch.removeprefix(REWIND)) if branch.startswith(REWIND) else None
 
 
 def earliest(
