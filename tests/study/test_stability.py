@@ -151,6 +151,11 @@ def test_levels_and_dense_copies_that_a_study_does_not_have_are_no_rows(found, r
     fewer = [cell for cell in found.cells if "dense, order" not in cell.label and round(cell.sparsity, 3) != 0.5]
     some = stability(replace(found, cells=fewer), out, points=3)
     assert some == [row for row in rows if row.density == 0.25]
+    copies = ("order", "shuffle-order", "dense, again", "dense, order")
+    controlled = [c for c in found.cells if "start=0" in c.panel or c.label not in copies]
+    assert stability(replace(found, cells=controlled), out, points=3) == [row for row in rows if row.start == "0"], (
+        "controls are no copies"
+    )
     with pytest.raises(LehrError, match="has no copies of a ticket: train order, shuffle, shuffle-order"):
         stability(replace(found, cells=[cell for cell in found.cells if cell.label == "ticket"]), out)
 

@@ -20,6 +20,7 @@ from lehr.training.averaging import BN_BATCHES
 BRANCHES = ("order", "shuffle", "shuffle-order")
 """What has to be trained beside the ticket, as branches of `lehr.study.ticket.tickets`."""
 
+COPIES = ("order", "shuffle-order")  # a level without either has no stability, whatever its controls
 POINTS = 11  # on the line between two copies
 PAIRS = (("ticket", NAME, "order"), ("random", "shuffle", "shuffle-order"))
 NEEDED = tuple(label for _, *pair in PAIRS for label in pair)
@@ -171,7 +172,7 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
         if copies := seeds_of(start, ORDER, 0.0):
             first = seeds_of(start, AGAIN, 0.0) or (dense if start == "0" else {})
             rows.append(one(start, "dense", 0.0, first, copies))
-        for sparsity in sorted({own for at, label, own, _ in cells if at == start and label in BRANCHES}):
+        for sparsity in sorted({own for at, label, own, _ in cells if at == start and label in COPIES}):
             rows += [
                 one(start, mask, sparsity, seeds_of(start, a, sparsity), seeds_of(start, b, sparsity))
                 for mask, a, b in PAIRS
