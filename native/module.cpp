@@ -177,6 +177,23 @@ void draw(const std::vector<uint64_t>& key, const std::vector<uint64_t>& counter
   done.data()[0] = 1;
 }
 
+// Programs of one thread each on the same samples.
+void run_beside_of(const std::vector<const Program*>& programs, const std::vector<Input>& inputs,
+                   const std::vector<std::vector<Output>>& outputs, int64_t workers) {
+  if (programs.size() != outputs.size() || workers < 1 || workers > 1024) throw std::invalid_argument("programs beside each other");
+  std::vector<std::vector<float*>> to(programs.size());
+  int64_t count = -1;
+  for (size_t i = 0; i < programs.size(); i++) {
+    if (!programs[i] || programs[i]->workers() != 1) throw std::invalid_argument("a program of several threads beside others");
+    count = samples_in(outputs[i], programs[i]->outputs(), samples_in(inputs, programs[i]->inputs(), count));
+    for (const Output& output : outputs[i]) to[i].push_back(output.data());
+  }
+  std::vector<const float*> from;
+  for (const Input& input : inputs) from.push_back(input.data());
+  nb::gil_scoped_release release;
+  run_beside(programs, from, to, count, workers);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -189,6 +206,7 @@ NB_MODULE(_native, m) {
   });
   m.def("draw", &draw, nb::arg("key"), nb::arg("counter"), nb::arg("start"), nb::arg("level"), nb::arg("target").none(),
         nb::arg("probability").none(), nb::arg("values"), nb::arg("shadow"), nb::arg("factor"), nb::arg("done"), nb::arg("workers"));
+  m.def("run_beside", &run_beside_of, nb::arg("programs"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("workers"));
   nb::class_<Program>(m, "Program")
       .def("__init__",
            [](Program* self, int64_t lines, std::vector<int64_t> inputs, std::vector<int64_t> outputs, int64_t samples,

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <initializer_list>
 #include <new>
 #include <stdexcept>
@@ -388,6 +389,25 @@ std::vector<double> Program::times(int64_t repeats) const {
   }
   give(std::move(arena));
   return best;
+}
+
+void run_beside(const std::vector<const Program*>& programs, const std::vector<const float*>& inputs,
+                const std::vector<std::vector<float*>>& outputs, int64_t count, int64_t workers) {
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failed;
+  const std::function<void()> work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < programs.size();) {
+      try {
+        programs[i]->run(inputs, outputs[i], count);
+      } catch (...) {  // no memory: nobody would catch it in a thread of ours
+        std::lock_guard<std::mutex> lock(mutex);
+        failed = std::current_exception();
+      }
+    }
+  };
+  threads().run(workers - 1, work);
+  if (failed) std::rethrow_exception(failed);
 }
 
 }  // namespace lehr

@@ -38,6 +38,7 @@ class Program {
   const std::vector<int64_t>& inputs() const { return inputs_; }
   const std::vector<int64_t>& outputs() const { return outputs_; }
   int64_t lines() const { return lines_; }
+  int64_t workers() const { return workers_; }
   size_t size() const { return operations_.size(); }
 
  private:
@@ -64,5 +65,9 @@ class Program {
   mutable std::mutex mutex_;
   mutable std::vector<Arena> arenas_;  // of runs that have ended
 };
+
+// Programs of one thread each beside each other on so many threads, all on the same samples; outputs by program.
+void run_beside(const std::vector<const Program*>& programs, const std::vector<const float*>& inputs,
+                const std::vector<std::vector<float*>>& outputs, int64_t count, int64_t workers);
 
 }  // namespace lehr

@@ -23,8 +23,9 @@ void Tasks::wait(State& state) const {
 }
 
 void Threads::run(int64_t helpers, const std::function<void()>& work) {
+  if (helpers < 1) return work();  // before the lock, which a thread at work for others may have already
   std::unique_lock<std::mutex> mine(one_, std::try_to_lock);
-  if (helpers < 1 || !mine.owns_lock()) return work();
+  if (!mine.owns_lock()) return work();
   {
     std::lock_guard<std::mutex> lock(mutex_);
     while (int64_t(threads_.size()) < helpers) threads_.emplace_back(&Threads::serve, this);

@@ -61,6 +61,11 @@ class Compiled:
         self.report = report
         self._state = {**model.state_dict(keep_vars=True), **dict(model.named_buffers())}
 
+    @property
+    def net(self) -> Net | None:
+        """The whole network on the engine; None where torch does some of it."""
+        return self._nets[0] if self._found.graph is not None else None
+
     def __call__(self, *inputs: Array) -> Any:
         """The outputs of the network in evaluation mode for a batch of any size.
 
@@ -69,7 +74,7 @@ class Compiled:
         """
         arrays = all(isinstance(x, np.ndarray) for x in inputs)
         if self._found.graph is not None:
-            net = self._nets[0]
+            net = self.net
             assert net is not None
             result = net(*(x if isinstance(x, np.ndarray) else x.detach().cpu().numpy() for x in inputs))
             if arrays:

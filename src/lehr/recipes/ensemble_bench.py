@@ -21,6 +21,7 @@ from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.pack import preprocessing, provenance
 from lehr.recipes.parent import ancestors
 from lehr.runtime.native import available
+from lehr.runtime.nets import Nets
 
 SECONDS = 1.0
 
@@ -78,8 +79,14 @@ def race(
             stacked()
             every["members at once, torch"] = stacked
         if available():
-            one["one dense network, lehr"] = _engine([dense], inputs, threads)
-            every["members in turn, lehr"] = _engine(networks, inputs, threads)
+            array, alone = inputs.numpy(), compile(dense, inputs, threads=threads)
+            one["one dense network, lehr"] = lambda: alone(array)
+            fast = [compile(network, inputs, threads=threads) for network in networks]
+            every["members in turn, lehr"] = lambda: [one(array) for one in fast]
+            whole = [one.net for one in fast if one.net is not None]
+            if len(whole) == len(fast):
+                nets = Nets(whole)
+                every["members together, lehr"] = lambda: nets.members(array)
         times = {lap.engine: lap.median for lap in laps(one | every, seconds)}
     finally:
         torch.set_num_threads(before)
@@ -97,9 +104,3 @@ def _torch(network: nn.Module, inputs: Tensor) -> Run:
             return network(inputs)
 
     return run
-
-
-def _engine(networks: Sequence[nn.Module], inputs: Tensor, threads: int) -> Run:
-    array = inputs.numpy()
-    fast = [compile(network, inputs, threads=threads) for network in networks]
-    return lambda: [one(array) for one in fast]

@@ -20,6 +20,12 @@ def draw(
     done: NDArray[np.uint8],
     workers: int,
 ) -> None: ...
+def run_beside(
+    programs: Sequence[Program],
+    inputs: Sequence[NDArray[np.float32]],
+    outputs: Sequence[Sequence[NDArray[np.float32]]],
+    workers: int,
+) -> None: ...
 
 class Program:
     def __init__(

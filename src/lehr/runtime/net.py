@@ -76,6 +76,19 @@ class Net:
         Raises:
             LehrError: an input is of another shape.
         """
+        arrays, count = self.checked(inputs)
+        program, lowered = self.program(count >= MANY)
+        outputs = [np.empty((count, *shape), dtype=np.float32) for shape in lowered.shapes]
+        if count:
+            program.run(arrays, outputs)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def checked(self, inputs: Sequence[NDArray[Any]]) -> tuple[list[NDArray[np.float32]], int]:
+        """The inputs as the engine takes them, and how many samples they hold.
+
+        Raises:
+            LehrError: an input is of another shape.
+        """
         try:
             arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
         except (TypeError, ValueError) as error:
@@ -91,12 +104,13 @@ class Net:
                 )
             counts.add(len(array))
         require(len(counts) == 1, f"the inputs have batches of {sorted(counts)}: give one size")
-        (count,) = counts
-        program, lowered = self.program(count >= MANY)
-        outputs = [np.empty((count, *shape), dtype=np.float32) for shape in lowered.shapes]
-        if count:
-            program.run(arrays, outputs)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return arrays, counts.pop()
+
+    def alone(self) -> Net:
+        """The same network for one thread, its work cut in the same way: the same bits."""
+        other = Net(self.graph, self.tensors, threads=1, kernels=self.kernels, dtype=self.dtype)
+        other.plans = dict(self.plans)
+        return other
 
     def ways(self, many: bool) -> tuple[int, ...]:
         """Into how many patches a sample may be cut, the usual number first; samples fill the rest of the lanes.

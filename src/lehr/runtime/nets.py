@@ -14,7 +14,8 @@ from lehr.base.errors import LehrError, require
 from lehr.runtime.checked import ensure
 from lehr.runtime.file import Contents, read
 from lehr.runtime.graph import graph_of
-from lehr.runtime.net import Net
+from lehr.runtime.native import native
+from lehr.runtime.net import MANY, Net
 from lehr.runtime.tensors import Stored
 
 MOST = 256  # members of a file
@@ -23,23 +24,48 @@ MOST = 256  # members of a file
 class Nets:
     """Networks that answer together.
 
+    Few samples are too little work for several threads: there members run beside each other, each on one thread, where there is one for every thread.
+    Many samples are shared out by the members in turn. The bits are the same.
+
     Args:
-        members: of the same inputs and outputs, with one output each.
+        members: of the same inputs and outputs, with one output each, for the same number of threads.
     """
 
     def __init__(self, members: Sequence[Net]) -> None:
         require(len(members) > 0, "an ensemble has no members: give at least one")
         self.nets = tuple(members)
+        self.threads = members[0].threads
+        self.beside = tuple(net.alone() for net in members) if 1 < self.threads <= len(members) else ()
 
     def members(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The outputs of every member, (M, N, classes)."""
+        if self.beside:
+            arrays, count = self.nets[0].checked(inputs)
+            if 0 < count < MANY:
+                return self._at_once(arrays, count)
         return np.stack([net(*inputs) for net in self.nets])
 
+    def _at_once(self, arrays: Sequence[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+        programs = [net.program(False) for net in self.beside]
+        (shape,) = programs[0][1].shapes
+        outputs = np.empty((len(programs), count, *shape), dtype=np.float32)
+        native().run_beside([program for program, _ in programs], arrays, [[own] for own in outputs], self.threads)
+        return outputs
+
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """``log mean_m softmax(z_m)``, (N, classes): logits of the mean of the members' probabilities."""
-        outputs = self.members(*inputs).astype(np.float64)
-        own = outputs - np.logaddexp.reduce(outputs, axis=-1, keepdims=True)
-        return np.asarray(np.logaddexp.reduce(own, axis=0) - np.log(len(own)), dtype=np.float32)
+        """`mean_probabilities` of the members, (N, classes)."""
+        return mean_probabilities(self.members(*inputs))
+
+
+def mean_probabilities(members: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``log mean_m softmax(z_m)`` of logits (M, N, classes): logits of the mean of the members' probabilities.
+
+    >>> mean_probabilities(np.zeros((2, 1, 4), dtype=np.float32)).tolist() == [[float(np.float32(np.log(0.25)))] * 4]
+    True
+    """
+    outputs = members.astype(np.float64)
+    own = outputs - np.logaddexp.reduce(outputs, axis=-1, keepdims=True)
+    return np.asarray(np.logaddexp.reduce(own, axis=0) - np.log(len(own)), dtype=np.float32)
 
 
 def load_nets(path: str | Path, *, threads: int | None = None) -> Nets:
