@@ -26,8 +26,8 @@ from lehr.study.file import study_of
 from lehr.study.judged import best_lines, judge_studies, publish
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
-from lehr.study.run import expected, run_study
-from lehr.study.teams import Extra, Team, teams
+from lehr.study.run import Findings, expected, run_study
+from lehr.study.teams import Extra, Team, left_out, teams
 from tests.study.small import bits, stopped_often
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "child_epochs": 1, "batch_size": 64, "threads": 1}
@@ -139,8 +139,35 @@ def test_a_rate_that_is_not_preferred_may_fail(tmp_path):
         ]
 
     assert teams(replace(found, cells=failed(lambda cell: cell.lr != preferred)), tmp_path)
-    with pytest.raises(LehrError, match="anti-random, seed 0, failed, because: the loss became nan"):
-        teams(replace(found, cells=failed(lambda cell: True)), tmp_path)
+    assert left_out(replace(found, cells=failed(lambda cell: cell.lr != preferred))) == []
+
+
+def test_a_family_of_which_a_run_failed_is_left_out_and_told(grown, tmp_path):
+    found, out = grown
+
+    def spoilt(label: str, seed: int) -> Findings:
+        gone = {"failed": "the loss became nan"}
+        return replace(
+            found, cells=[replace(c, result=gone) if (c.label, c.seed) == (label, seed) else c for c in found.cells]
+        )
+
+    whole = {(team.label, team.seed) for team in teams(found, out, Extra(deep=2))}
+    one = spoilt("anti-random", 1)
+    assert {(team.label, team.seed) for team in teams(one, out, Extra(deep=2))} == whole - {("anti-random", 1)}
+    assert left_out(one) == ["anti-random, seed 1, is left out: a run failed: the loss became nan"]
+    dense = spoilt("dense parent", 1)
+    assert {label for label, _ in whole} - {team.label for team in teams(dense, out, Extra(deep=2))} == {
+        "deep ensemble"
+    }
+    assert left_out(found) == []
+
+
+def test_what_is_missing_is_told_on_the_page(grown, tmp_path):
+    shutil.copytree(grown[1], tmp_path / "own")  # what is judged is kept beside a study
+    judged = judge_studies([tmp_path / "own"], EnsembleSettings(run=""))
+    publish(judged, tmp_path, ["lehr"], EnsembleSettings(run=""), ["random, seed 1, is left out: a run failed"])
+    for name in ("ensembles.md", "ensembles.html", "ensembles.json"):
+        assert "random, seed 1, is left out: a run failed" in (tmp_path / name).read_text()
 
 
 def test_seeds_that_do_not_choose_have_no_say_in_what_a_family_is_of(tmp_path):

@@ -87,7 +87,7 @@ def grow(
     from lehr.runs import validated
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, settings_from
-    from lehr.study.judged import judge_studies, publish
+    from lehr.study.judged import judge_studies, missing, publish
 
     given = options.chosen(arguments, SETTINGS)
     given |= {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
@@ -121,7 +121,8 @@ def grow(
         screen.findings(found, folder, command(), as_json=False)
     settings = validated(EnsembleSettings, {"run": ""})
     judged = judge_studies([folder], settings, show=screen.show_bar(quiet, as_json))
-    _show(*publish(judged, folder, command(), settings), as_json=as_json)
+    lacking = missing([folder])
+    _show(*publish(judged, folder, command(), settings, lacking), lacking=lacking, as_json=as_json)
 
 
 @app.command()
@@ -168,7 +169,7 @@ def evaluate(
     arguments = dict(locals())
     from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
-    from lehr.study.judged import judge_studies, publish
+    from lehr.study.judged import judge_studies, missing, publish
     from lehr.study.teams import Extra
 
     values = options.chosen(arguments, ("examples", "temperature", "corrupted_data"))
@@ -184,19 +185,24 @@ def evaluate(
     judged = judge_studies(
         families, settings, extra, files=where if bench else None, show=screen.show_bar(quiet, as_json)
     )
-    _show(*publish(judged, where, command(), settings), about=settings.about(), as_json=as_json)
+    lacking = missing(families)
+    rows, files = publish(judged, where, command(), settings, lacking)
+    _show(rows, files, about=settings.about(), lacking=lacking, as_json=as_json)
 
 
-def _show(rows: list[EnsembleRow], files: dict[str, str], *, about: str = "", as_json: bool) -> None:
+def _show(
+    rows: list[EnsembleRow], files: dict[str, str], *, lacking: list[str], about: str = "", as_json: bool
+) -> None:
     """The tables of ensembles, and where everything is."""
     if as_json:
-        screen.print_json({"rows": [row.as_dict() for row in rows], "files": files})
+        screen.print_json({"rows": [row.as_dict() for row in rows], "left_out": lacking, "files": files})
         return
     printer = screen.console()
     for title, heads in GROUPS:
         tables = _tables(rows, heads, printer.width)
         if tables:
             printer.print(screen.titled(title.format(about=about), Group(*tables)))
+    screen.notes(lacking)
     for name, path in files.items():
         printer.print(f"[dim]{name:>12}[/]  {path}", soft_wrap=True)
 

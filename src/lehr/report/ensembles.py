@@ -79,7 +79,9 @@ def markdown(rows: Sequence[Any]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(words(row, columns)) + " |" for row in rows)]) + "\n"
 
 
-def page(rows: Sequence[Any], scores: str, reliability: str, command: str, about: str = "") -> str:
+def page(
+    rows: Sequence[Any], scores: str, reliability: str, command: str, about: str = "", lacking: Sequence[str] = ()
+) -> str:
     """One self-contained HTML page: the table, both plots, and the machine.
 
     Args:
@@ -87,6 +89,7 @@ def page(rows: Sequence[Any], scores: str, reliability: str, command: str, about
         scores, reliability: SVG text.
         command: what was typed.
         about: what corrupted images are.
+        lacking: sentences about ensembles that are not there.
     """
     templates = Environment(
         loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
@@ -94,7 +97,7 @@ def page(rows: Sequence[Any], scores: str, reliability: str, command: str, about
     columns = headings(rows)
     return templates.get_template("ensembles.html.jinja").render(
         names=_names(columns), rows=[words(row, columns) for row in rows], scores=Markup(scores), reliability=Markup(reliability),
-        command=command, environment=environment(), about=about, meaning=MEANING, fewest=FEWEST, lines=CURVES,
+        command=command, environment=environment(), about=about, lacking=lacking, meaning=MEANING, fewest=FEWEST, lines=CURVES,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels, study_names
 from lehr.study.run import read_study_folder
-from lehr.study.teams import NOTHING, Extra, Team, teams
+from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
@@ -47,13 +47,15 @@ def judge_studies(
         show: a progress bar.
 
     Raises:
-        LehrError: there is no study, or its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for.
+        LehrError: there is no study, or all of its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for.
     """
     found: list[tuple[Path, Team]] = []
     for folder in folders:
         known = {_runs(team) for _, team in found}
         own = teams(read_study_folder(folder), folder, extra)
         found += [(folder, team) for team in own if _runs(team) not in known]  # a study that is given twice counts once
+    if not found:
+        raise LehrError(next(iter(missing(folders)), "there is no ensemble in these studies: give others"))
     extra.check([team for _, team in found])
     judged: Judged = []
     asking = _Asking(settings, [team for _, team in found], show=show)
@@ -145,21 +147,27 @@ def _open(team: Team) -> Members:
     return sampled(members, team.samples, seed=team.seed) if team.samples else members
 
 
+def missing(folders: Sequence[Path]) -> list[str]:
+    """A sentence for every ensemble of some studies that is not there because a run failed."""
+    return [text for folder in dict.fromkeys(folders) for text in left_out(read_study_folder(folder))]
+
+
 def publish(
-    judged: Judged, out: Path, command: Sequence[str], settings: EnsembleSettings
+    judged: Judged, out: Path, command: Sequence[str], settings: EnsembleSettings, lacking: Sequence[str] = ()
 ) -> tuple[list[EnsembleRow], dict[str, str]]:
-    """Write table, plots, numbers and a page of what was judged; the rows, and the paths by name."""
+    """Write table, plots, numbers and a page of what was judged, and what is `missing`; the rows, and the paths by name."""
     rows = ensemble_rows(judged)
     about = settings.about() if settings.asked else ""
-    write_text(out / "ensembles.md", markdown(rows) + (f"\nCorrupted: {about}.\n" if about else ""))
+    told = [*([f"Corrupted: {about}."] if about else []), *lacking]
+    write_text(out / "ensembles.md", markdown(rows) + "".join(f"\n{text}\n" for text in told))
     write_json(out / "ensembles.json", {
-        "rows": [row.as_dict() for row in rows],
+        "rows": [row.as_dict() for row in rows], "left_out": list(lacking),
         "ensembles": [{"label": team.label, "seed": team.seed, "runs": [Path(run).name for run in team.runs], **result} for team, result in judged],
     })  # fmt: skip
     reliability, scores = reliability_plot(best_lines(judged)), scores_plot(rows)
     write_text(out / "reliability.svg", reliability)
     write_text(out / "ensembles.svg", scores)
-    write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command), about))
+    write_text(out / "ensembles.html", page(rows, scores, reliability, shlex.join(command), about, lacking))
     names = {
         "page": "ensembles.html",
         "table": "ensembles.md",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,32 +69,23 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     """The ensembles of a study, by row and seed.
 
     Children and cycles of one family are an ensemble, every other run is one by itself; at the choice (of rates and the like) that validation prefers over
-    all runs of a row on the seeds that choose. Dense runs are also combined across seeds.
+    all runs of a row on the seeds that choose. Dense runs are also combined across seeds. What a failed run is of is left out, see `left_out`.
 
     Args:
         found: of the study.
         out: its folder.
         extra: what else is made where the study has the runs for it.
-
-    Raises:
-        LehrError: a run failed, other than at a choice that validation does not prefer.
     """
-    families = _grouped(expected(found.study, found.runs, found.cells))
     place = str(out.absolute())
     made: list[Team] = []
     dense: dict[str, list[Run]] = {}
-    preferred = _preferred(families, found)
-    failed = {Path(cell.path).name: cell for cell in found.failures}
-    for (label, _, own_seed), choices in families.items():
-        if preferred[label] not in choices:  # a seed that chose nothing and does not have it
-            continue
-        ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
-        for run in ordered:
-            if run.folder in failed:
-                raise LehrError(f"{label}, seed {own_seed}, failed, because: {failed[run.folder].result['failed']}")
+    for label, own_seed, ordered, reason in _chosen(found):
         if kinds[ordered[0].kind].member is None:
-            made += [Team(label, own_seed, (str(run.path(out)),), study=place) for run in ordered]
-            dense.setdefault(label, []).extend(run for run in ordered if run.kind == "train")
+            whole = [run for run in ordered if run.folder not in reason]
+            made += [Team(label, own_seed, (str(run.path(out)),), study=place) for run in whole]
+            dense.setdefault(label, []).extend(run for run in whole if run.kind == "train")
+            continue
+        if reason:
             continue
         paths = tuple(str(run.path(out)) for run in ordered)
         sizes = sorted(size for size in extra.sizes if size < len(paths))
@@ -103,6 +94,27 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
         if extra.swag is not None and len(ordered) > 1 and _constant(ordered):
             made.append(Team(f"SWAG of {label}", own_seed, paths, extra.swag, place, "swag"))
     return made + (_deep(dense, extra.deep, out) if extra.deep is not None else [])
+
+
+def left_out(found: Findings) -> list[str]:
+    """A sentence for every ensemble that is not there because a run failed."""
+    return [
+        f"{label}, seed {own_seed}, is left out: a run failed: {next(iter(reason.values()))}"
+        for label, own_seed, _, reason in _chosen(found)
+        if reason
+    ]
+
+
+def _chosen(found: Findings) -> Iterator[tuple[str, int, list[Run], dict[str, str]]]:
+    """The label, seed and runs of every family at the choice that validation prefers, and why runs of it failed, by folder."""
+    families = _grouped(expected(found.study, found.runs, found.cells))
+    preferred = _preferred(families, found)
+    failed = {Path(cell.path).name: str(cell.result["failed"]) for cell in found.failures}
+    for (label, _, own_seed), choices in families.items():
+        if preferred[label] not in choices:  # a seed that chose nothing and does not have it
+            continue
+        ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
+        yield label, own_seed, ordered, {run.folder: failed[run.folder] for run in ordered if run.folder in failed}
 
 
 Families = dict[tuple[str, int, int], dict[Choice, list[Run]]]
