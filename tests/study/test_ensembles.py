@@ -21,7 +21,7 @@ from lehr.report.summary import summarise
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
-from lehr.study.family import adopt, family, settings_from
+from lehr.study.family import adopt, family, parents, settings_from
 from lehr.study.file import study_of
 from lehr.study.judged import best_lines, judge_studies, publish
 from lehr.study.plan import plan
@@ -424,6 +424,26 @@ def test_children_grow_from_a_run_that_is_there_already(tmp_path):
         adopt(tmp_path / "dense", family(**SMALL, children=2), tmp_path / "other")
     with pytest.raises(LehrError, match="is no finished dense run from its initialisation"):
         settings_from(found.cells[-1].path)
+
+
+def test_parents_are_trained_as_asked_or_are_the_run_that_is_given(tmp_path):
+    data = {"data": "digits", "model": "lenet5"}
+    assert parents(None, data, epochs=None, lr=None, seeds=None) == {"epochs": 20, "lr": 0.1, "seeds": range(1)}
+    assert parents(None, data, epochs=3, lr=0.2, seeds=2) == {"epochs": 3, "lr": 0.2, "seeds": range(2)}
+    with pytest.raises(LehrError, match="nothing says what to grow from: give --from, or --data and --model"):
+        parents(None, {"data": "digits"}, epochs=None, lr=None, seeds=None)
+    given = {"limit": 100, "threads": 2, "granularity": "filter"}
+    with pytest.raises(LehrError, match="limit, threads, epochs, seeds is given and the run in here has its own"):
+        parents("here", given, epochs=3, lr=None, seeds=2)
+
+
+def test_children_that_are_not_dealt_have_half_of_the_weights_unless_told():
+    def own(**values):
+        return {r.settings.sparsity for r in plan(family(**SMALL, children=2, **values)) if r.kind == "child"}
+
+    assert own(pairs="random") == own(pairs="magnitude") == own(pairs="anti-random") == {0.5}
+    assert own(pairs="random", sparsity=0.7) == {0.7}
+    assert own(pairs="partition", parts=2) == {0.5}
 
 
 @pytest.mark.parametrize(

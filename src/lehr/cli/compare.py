@@ -72,9 +72,9 @@ def compare(
     arguments = dict(locals())
     from lehr.study.compare import comparison
 
-    given = options.chosen(arguments, SETTINGS)
+    given = options.others(arguments, "methods", "sparsity", "tune_lrs", "lr_seeds")
     study = comparison(
-        [word.strip() for word in methods.split(",")],
+        options.words(methods),
         sparsity=None if sparsity is None else options.numbers(sparsity, "sparsity"),
         seeds=seeds,
         tune_lr=options.numbers(tune_lrs, "tune-lrs"),
@@ -84,10 +84,3 @@ def compare(
     )
     found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
     screen.findings(found, folder, command(), as_json=as_json)
-
-
-SETTINGS = (
-    "data", "model", "limit", "image_size", "augment", "context", "granularity", "score", "scope", "distribution",
-    "target_modules", "exclude_modules", "anneal", "epochs", "tune_epochs", "lr", "schedule", "tune_schedule", "optimizer",
-    "batch_size", "momentum", "weight_decay", "distill", "distill_temperature", "average", "bn_batches", "precision",
-)  # fmt: skip

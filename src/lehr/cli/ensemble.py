@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.table import Table
 
-from lehr.base.errors import LehrError
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
 from lehr.cli.tune import All, Anneal, MethodName, Tau
@@ -86,33 +85,16 @@ def grow(
     from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
     from lehr.study.compare import default_folder
-    from lehr.study.family import adopt, family, settings_from
+    from lehr.study.family import adopt, family, parents
     from lehr.study.judged import judge_studies, missing, publish
 
-    given = options.chosen(arguments, SETTINGS)
-    given |= {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
-    if pairs not in ("anti-random", "partition"):
-        given["sparsity"] = 0.5 if sparsity is None else sparsity
-    elif sparsity is not None:
-        given["sparsity"] = sparsity
-    of_parent = {"epochs": parent_epochs, "lr": parent_lr, "seeds": seeds, "threads": threads or None}
+    given = options.others(arguments, *HANDLED)
+    given |= {"threads": threads} if threads else {}
+    grown_from = parents(weights, given, epochs=parent_epochs, lr=parent_lr, seeds=seeds)
     if weights is None:
-        if data is None or model is None:
-            raise LehrError("nothing says what to grow from: give --from, or --data and --model")
-        given |= {
-            "epochs": 20 if parent_epochs is None else parent_epochs,
-            "lr": 0.1 if parent_lr is None else parent_lr,
-        }
-        given |= {"threads": threads_of(threads, workers), "seeds": range(1 if seeds is None else seeds)}
-    else:
-        asked = [name for name in OF_PARENT if arguments[name] is not None]
-        asked += [name for name, value in of_parent.items() if value is not None]
-        if asked:
-            raise LehrError(
-                f"{', '.join(asked)} is given and the run in {weights} has its own: leave it out, or leave --from out"
-            )
-        given |= settings_from(weights)
-    study = family(pairs=pairs, children=children, parts=parts, method=method, **given)
+        given["threads"] = threads_of(threads, workers)
+    of_child: dict[str, Any] = {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
+    study = family(pairs=pairs, children=children, parts=parts, **given, **of_child, **grown_from)
     folder = out or default_folder(study)
     if weights is not None:
         adopt(weights, study, folder)
@@ -209,19 +191,13 @@ def _show(
 
 GROUPS = (
     ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier")),
-    (
-        "mean of logits; and of probabilities with a fitted temperature",
-        ("logits NLL", "logits ECE", "scaled NLL", "scaled ECE"),
-    ),
+    ("mean of logits", ("logits NLL", "logits ECE")),
+    ("mean of probabilities, with a temperature fitted on validation", ("scaled NLL", "scaled ECE")),
     ("{about}", ("corrupted %", "cNLL", "cECE", "cBrier")),
     ("members", ("each %", "apart %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net", "x at 32")),
 )
-OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision")
-SETTINGS = (
-    "data", "model", "limit", "image_size", "augment", "complement", "anneal", "tau", "all_weights", "granularity", "target_modules",
-    "exclude_modules", "optimizer", "batch_size", "precision",
-)  # fmt: skip
+HANDLED = ("weights", "children", "pairs", "parts", "parent_epochs", "epochs", "parent_lr", "lr", "schedule")
 
 
 def _tables(rows: list[EnsembleRow], heads: tuple[str, ...], width: int) -> list[Table]:

@@ -161,7 +161,6 @@ StudyOut = Annotated[
 ]
 Rounds = Annotated[int, _option(LEVELS, help="Levels; more can be added to the same --out later.")]
 PruneRate = Annotated[float, _option(LEVELS, help="Share of the remaining weights that goes at each.")]
-Rewind = Annotated[str, _option(LEVELS, help="The step to go back to: 0, 500it, 2ep or 1ep100it.")]
 Points = Annotated[int, _option(RUN, help="Places on the line between two networks, its ends among them.")]
 LineBatches = Annotated[int, _option(RUN, help="Batches for batch-norm's statistics at each place; 0 mixes the two.")]
 
@@ -174,6 +173,19 @@ def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     """
     wanted = {name: arguments[name] for name in names if arguments.get(name) is not None}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in wanted.items()}
+
+
+RUNNING = ("out", "workers", "threads", "seeds", "as_json", "quiet")
+"""Options of a small study that are no settings of its runs."""
+
+
+def others(arguments: Mapping[str, Any], *handled: str) -> dict[str, Any]:
+    """All arguments of a small study's command that are settings and were given, but for those that the command has handled itself.
+
+    >>> others({"lr": 0.1, "rounds": 5, "out": "x", "limit": None}, "rounds")
+    {'lr': 0.1}
+    """
+    return chosen(arguments, [name for name in arguments if name not in (*RUNNING, *handled)])
 
 
 def typed(ctx: typer.Context, name: str) -> bool:

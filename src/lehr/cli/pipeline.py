@@ -84,14 +84,7 @@ def pipeline(
         method=method,
         smooth=None if smooth is None else options.words(smooth),
         threads=threads_of(threads, workers),
-        **options.chosen(arguments, SETTINGS),
+        **options.others(arguments, "stages", "sparsity", "ablate", "tune_lrs", "method", "smooth"),
     )
     found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
     screen.findings(found, folder, command(), as_json=as_json)
-
-
-SETTINGS = (
-    "data", "model", "limit", "image_size", "augment", "context", "scope", "distribution", "epochs", "tune_epochs", "lr", "schedule",
-    "tune_schedule", "optimizer", "batch_size", "momentum", "weight_decay", "precision", "learn_mask", "mask_polarise",
-    "mask_warm_up", "mask_ramp", "mask_floor", "mask_straight_through", "mask_lr", "smooth_for", "label_smoothing", "softness", "skip",
-)  # fmt: skip

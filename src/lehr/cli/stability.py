@@ -13,7 +13,6 @@ from rich.table import Table
 from lehr.base.errors import require
 from lehr.cli import options, screen
 from lehr.cli.small_study import command, done, threads_of
-from lehr.cli.ticket import SETTINGS
 
 if TYPE_CHECKING:
     from lehr.analysis.stability import Distance
@@ -84,8 +83,8 @@ def stability(
             "there is nothing to train: give --data and --model, or the folder of a study",
         )
         study = stability_study(
-            rounds=rounds, rate=rate, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers),
-            **options.chosen(arguments, SETTINGS),
+            rounds=rounds, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers),
+            **options.others(arguments, "ctx", "rounds", "rewind", *MEASURING),
         )  # fmt: skip
         found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
         publish(found, folder, command())

@@ -66,7 +66,9 @@ def ticket(
     from lehr.study.rewind import rewound
     from lehr.study.run import Workers
 
-    given = options.chosen(arguments, SETTINGS) | {"rate": rate, "threads": threads_of(threads, workers)}
+    given = options.others(arguments, "rounds", "rewind", "mode", "branches") | {
+        "threads": threads_of(threads, workers)
+    }
     plan = rewound(
         rewind, out, branches=options.words(branches), seeds=seeds, mode=mode, rounds=rounds,
         workers=Workers(workers), show=screen.show_bar(quiet, as_json), **given,
@@ -79,9 +81,3 @@ def ticket(
         screen.console().print(f"rewinding to [bold]{plan.step}[/]; points between two orders of the data: {tried}")
     found, folder = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
     screen.findings(found, folder, command(), as_json=as_json)
-
-
-SETTINGS = (
-    "data", "model", "limit", "image_size", "augment", "context", "scope", "target_modules", "exclude_modules", "epochs", "lr", "schedule",
-    "optimizer", "batch_size", "momentum", "weight_decay", "precision",
-)  # fmt: skip

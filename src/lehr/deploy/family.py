@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.files import write_bytes
-from lehr.deploy.contents import plain, state_dict_of, stored_tensors
+from lehr.deploy.contents import plain, stored_tensors
 from lehr.deploy.pack import CODES, Saved, Values, opened
 from lehr.masks import Mask
 from lehr.runtime.file import Contents, pack, read
@@ -114,14 +114,6 @@ def load_family(path: str | Path, models: Sequence[nn.Module] | None = None) -> 
         tensors = member_tensors(contents.tensors, number)
         found.append(opened(path, replace(contents, tensors=tensors), None if models is None else models[number]))
     return [network for network, _ in found], [mask for _, mask in found]
-
-
-def load_member(path: str | Path, number: int) -> dict[str, Tensor]:
-    """The tensors of one member of a family's file by name, dense."""
-    contents = read(path)
-    count = members_of(contents)
-    require(0 <= number < count, f"member is {number} and {path} has {count}: count from 0")
-    return state_dict_of(member_tensors(contents.tensors, number))
 
 
 def _captured(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lehr.analysis.sensitivity import Sensitivity
+from lehr.base.steps import in_order
 from lehr.report.drawing import svg
 
 
@@ -47,7 +48,7 @@ def annealing_map(values: Mapping[tuple[float, str], float], title: str) -> str:
     from matplotlib.figure import Figure
 
     temperatures = sorted({tau for tau, _ in values}, reverse=True)
-    lengths = sorted({length for _, length in values}, key=_length)
+    lengths = sorted({length for _, length in values}, key=in_order)
     figure = Figure(figsize=(2.4 + 0.8 * len(lengths), 1.5 + 0.42 * len(temperatures)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -68,8 +69,3 @@ def annealing_map(values: Mapping[tuple[float, str], float], title: str) -> str:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return svg(figure)
-
-
-def _length(text: str) -> tuple[str, float]:
-    number = "".join(c for c in text if c.isdigit() or c == ".")
-    return (text[len(number) :], float(number or 0))

@@ -1,7 +1,7 @@
 """A checkpoint: everything a run needs to go on to the same bits, as safetensors and JSON.
 
 Tensors are named ``model/NAME``, ``optimizer/INDEX/KEY``, ``target/NAME`` (packed bits),
-``method/NAME``, ``average/NAME`` and ``random``; the rest is JSON in the metadata. Nothing in it is code.
+``method/NAME``, ``average/NAME``, ``learned/NAME`` and ``random``; the rest is JSON in the metadata. Nothing in it is code.
 """
 
 from __future__ import annotations

@@ -71,9 +71,7 @@ class ChildSettings(TuneSettings):
 
     @property
     def draw_seed(self) -> int:
-        return (
-            self.seed + APART * (self.deal + 1) if self.family != "magnitude" else self.seed + APART * (self.child + 1)
-        )
+        return self.seed + APART * (self.deal + 1)
 
     @property
     def order_seed(self) -> int:

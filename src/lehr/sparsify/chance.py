@@ -39,13 +39,5 @@ class Chance:
         rest = torch.as_tensor(self.rest, dtype=torch.float32, device=mask.device)
         return torch.where(mask, kept, rest)
 
-    def expected_density(self, mask: Tensor) -> float:
-        """The mean of P.
-
-        >>> Chance(1.0, 0.5).expected_density(torch.tensor([True, False]))
-        0.75
-        """
-        return float(self.probability(mask).double().mean())
-
 
 SETTLED = Chance()

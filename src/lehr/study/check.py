@@ -16,12 +16,12 @@ from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.ticket import check_steps
 from lehr.recipes.train import fresh_model, mask_learning
 from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
-from lehr.study.definition import Run, Study
+from lehr.study.definition import Run
 from lehr.training.averaging import check_average, check_batch_norm
 from lehr.training.span import steps_per_epoch, total_steps
 
 
-def check(study: Study, runs: Sequence[Run]) -> None:
+def check(runs: Sequence[Run]) -> None:
     """Raise where a run of the study could not begin: data, network, mask, method, lengths.
 
     Masks are chosen on weights as they are initialised, so what the shapes refuse is refused now; what only the trained

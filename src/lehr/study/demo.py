@@ -12,7 +12,7 @@ from lehr.study.compare import comparison
 from lehr.study.publish import best_cell
 from lehr.study.run import Findings
 
-# Every method of the library, toward the target as published and toward one that moves.
+# The methods that prune a dense network step by step or at once, and annealing toward the target as published and toward one that moves.
 METHODS = (
     "one-shot",
     "iterative",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from lehr.study.plan import plan
 from lehr.study.run import begin
 
 PAIRS = ("anti-random", "random", "partition", "magnitude")
+OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision", "threads")
+HALF = 0.5  # the sparsity of children that are not dealt
 
 
 def family(
@@ -30,7 +32,7 @@ def family(
         children: how many.
         parts: of a partition; children beyond them are of another deal.
         seeds: of parents; each has a family.
-        settings: any others, by their names in a study file of children.
+        settings: any others, by their names in a study file of children; `sparsity` of random and magnitude ones is a half unless it is given.
 
     Raises:
         LehrError: the number of children does not fill pairs or parts, or is out of range.
@@ -43,14 +45,45 @@ def family(
         raise unknown("way to choose children", pairs, PAIRS)
     require(children >= 1, f"children is {children}: give at least 1")
     require(parts == 2 or pairs == "partition", f"parts is {parts} and {pairs} has none: leave it out")
+    dealt = {"anti-random": 2, "partition": parts}.get(pairs)
+    if dealt is None:
+        settings = {"sparsity": HALF, **settings}
     values: dict[str, Any] = {**settings, "family": pairs, "seed": list(seeds), "child": list(range(children))}
     if pairs == "partition":
         values["parts"] = parts
-    dealt = {"anti-random": 2, "partition": parts}.get(pairs, 1)
-    if children % dealt:
+    if dealt is not None and children % dealt:
         raise LehrError(f"children is {children} and {pairs} makes them by {dealt}: give a multiple of it")
     about = f"{Path(str(values['model'])).stem} on {values['data']}"
     return study_of({**values, "kind": "child", "row": pairs, "against": pairs}, f"{pairs} children of {about}")
+
+
+def parents(
+    run: str | Path | None, given: Mapping[str, Any], *, epochs: int | None, lr: float | None, seeds: int | None
+) -> dict[str, Any]:
+    """What a family grows from, as settings of its study: a finished dense run, or networks that are trained for it.
+
+    Args:
+        run: the folder of one; None where parents are trained.
+        given: settings that were asked for; some are the run's own.
+        epochs, lr: of parents that are trained, 20 and 0.1 unless given.
+        seeds: how many of them, 1 unless given.
+
+    Raises:
+        LehrError: a setting is given that the run has, or there is neither a run nor data and a model.
+    """
+    asked = {"epochs": epochs, "lr": lr, "seeds": seeds}
+    if run is None:
+        if "data" not in given or "model" not in given:
+            raise LehrError("nothing says what to grow from: give --from, or --data and --model")
+        usual: dict[str, Any] = {"epochs": 20, "lr": 0.1, "seeds": 1}
+        own = usual | {name: value for name, value in asked.items() if value is not None}
+        return {**own, "seeds": range(own["seeds"])}
+    clash = [name for name in OF_PARENT if name in given] + [name for name in asked if asked[name] is not None]
+    if clash:
+        raise LehrError(
+            f"{', '.join(clash)} is given and the run in {run} has its own: leave it out, or leave --from out"
+        )
+    return settings_from(run)
 
 
 def settings_from(run: str | Path) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), sh
     """
     out = Path(out).absolute()
     runs = plan(study)
-    check(study, runs)
+    check(runs)
     begin(study, out)
     records = gather(runs, out, read_results(out))
     board = _Board(study, runs, out, records)
@@ -138,7 +138,7 @@ def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), sh
 def missing(study: Study, out: Path) -> tuple[list[Run], Estimate]:
     """The runs of a study that are not done, checked to be possible, and what they will cost."""
     runs = plan(study)
-    check(study, runs)
+    check(runs)
     records = gather(runs, out.absolute(), read_results(out))
     todo = [
         run
