@@ -14,7 +14,7 @@ from lehr.cli.small_study import command, done, threads_of
 from lehr.cli.tune import All, Anneal, MethodName, Tau
 
 if TYPE_CHECKING:
-    from lehr.study.ensembles import EnsembleRow
+    from lehr.report.ensemble_rows import EnsembleRow
 
 app = typer.Typer(
     help="Many subnetworks of one trained network: grow them, and judge them together.", no_args_is_help=True
@@ -202,13 +202,13 @@ HANDLED = ("weights", "children", "pairs", "parts", "parent_epochs", "epochs", "
 
 def _tables(rows: list[EnsembleRow], heads: tuple[str, ...], width: int) -> list[Table]:
     """A group of columns, in as many tables as the screen asks for; names may wrap, and numbers do not."""
-    from lehr.report.ensembles import headings, names, words
+    from lehr.report.ensemble_rows import columns_of, names, words
 
-    columns = [column for column in headings(rows) if column[0] in heads]
+    columns = [column for column in columns_of(rows) if column.heading in heads]
     if not columns:
         return []
     called = names(rows)
-    texts = {column[0]: [words(row, [column])[2] for row in rows] for column in columns}
+    texts = {column.heading: [words(row, [column])[2] for row in rows] for column in columns}
     fixed = {"members": [str(row.members) for row in rows], "seeds": [str(row.n) for row in rows]}
     room = width - 4 - min(NAME, max(map(len, called))) - sum(3 + len(name) for name in fixed)
     parts: list[list[str]] = []

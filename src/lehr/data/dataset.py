@@ -25,6 +25,10 @@ class Examples(Protocol):
         """The examples at these positions, int64 of shape (n,)."""
         ...
 
+    def first(self, count: int) -> Examples:
+        """The first so many, or all where there are fewer."""
+        ...
+
     def shifted(self, stream: Stream) -> Examples:
         """The same examples as an epoch sees them: cut anew, where they are cut out of something longer."""
         ...
@@ -49,6 +53,10 @@ class Split:
     def take(self, index: Tensor) -> Split:
         """The examples at these positions."""
         return Split(self.inputs[index], self.targets[index])
+
+    def first(self, count: int) -> Split:
+        """The first so many, or all where there are fewer; no copy."""
+        return Split(self.inputs[:count], self.targets[:count])
 
     def shifted(self, stream: Stream) -> Split:
         """The same: whole examples cannot be cut otherwise."""

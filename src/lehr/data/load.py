@@ -75,7 +75,7 @@ def load(
     if limit is None:
         return data
     train = data.train
-    cut = train.first(limit) if isinstance(train, Windows) else train.take(torch.arange(min(limit, len(train))))
+    cut = train.first(limit)
     if isinstance(data.prepare, Pixels) and isinstance(cut, Split):
         mean, std = statistics(cut.inputs)
         return replace(data, train=cut, prepare=Pixels(mean, std, data.prepare.augment))

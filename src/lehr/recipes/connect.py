@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -51,7 +50,7 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     if settings.bn_batches and has_batch_norm(first.model):
         size = min(first.settings.batch_size, len(data.train))
         statistics = [inputs for inputs, _ in islice(Batches(data, size, 0).epoch(0), settings.bn_batches)]
-    judged: dict[str, Examples] = {"train": data.train.take(torch.arange(min(len(data.train), settings.examples)))}
+    judged: dict[str, Examples] = {"train": data.train.first(settings.examples)}
     judged |= {"validation": data.validation, "test": data.test}
     batches: dict[str, list[tuple[Tensor, Tensor]]] = {
         part: list(evaluation_batches(judged[part], data)) for part in settings.parts

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from lehr.analysis.cost import cost
@@ -37,7 +36,7 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     model, data = network.model, network.data
     examples: Examples = getattr(data, settings.split)
     if settings.examples is not None:
-        examples = examples.take(torch.arange(min(settings.examples, len(examples))))
+        examples = examples.first(settings.examples)
     clean = _quality(model, evaluation_batches(examples, data))
     price = cost(model, data.blank(1), network.mask)
     result: dict[str, Any] = {

@@ -91,7 +91,7 @@ class Questions:
         self.settings, self.data = settings, data
         self.examples: Examples = data.test  # of which corrupted images are made
         if settings.examples is not None:
-            self.examples = self.examples.take(torch.arange(min(settings.examples, len(self.examples))))
+            self.examples = self.examples.first(settings.examples)
         self.keys: tuple[Key, ...] = (
             TEST, *([VALIDATION] if settings.temperature else []), *(settings.sets() if settings.asked else []),
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field, field_validator
 
 from lehr.analysis.sensitivity import sensitivity as analyse
@@ -40,7 +39,7 @@ def sensitivity(settings: SensitivitySettings, out: Path | None = None, *, show:
     """
     network = open_network(settings)
     data, model = network.data, network.model
-    held = data.validation.take(torch.arange(min(settings.examples, len(data.validation))))
+    held = data.validation.first(settings.examples)
     count = len(target_parameters(model, settings.target_modules, settings.exclude_modules)) * len(settings.sparsities)
     with bar("sensitivity", count, show=show) as line:
         rows = analyse(

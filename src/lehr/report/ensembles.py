@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from lehr.base.environment import environment
 from lehr.report.drawing import COLOURS, CURVES, DENSE, look, svg
-
-Column = tuple[str, str, float, int | None]
-# Heading, measure, factor, and digits after the point (None: three that count); a column appears where any row has the measure.
-COLUMNS: tuple[Column, ...] = (
-    ("accuracy %", "accuracy", 100, 2), ("NLL", "nll", 1, 3), ("ECE", "ece", 1, 3), ("Brier", "brier", 1, 3),
-    ("logits NLL", "logits nll", 1, 3), ("logits ECE", "logits ece", 1, 3),
-    ("corrupted %", "corrupted accuracy", 100, 2), ("cNLL", "corrupted nll", 1, 3), ("cECE", "corrupted ece", 1, 3), ("cBrier", "corrupted brier", 1, 3),
-    ("scaled NLL", "scaled nll", 1, 3),
-    ("scaled ECE", "scaled ece", 1, 3), ("each %", "member accuracy", 100, 2), ("apart %", "member spread", 100, 2), ("disagree %", "disagreement", 100, 1),
-    ("KL", "kl", 1, 3), ("error corr.", "error_correlation", 1, 2), ("epochs", "epochs", 1, 0), ("train TFLOP", "training_flops", 1e-12, None), ("MFLOP kept", "kept_flops", 1e-6, None),
-    ("nonzeros", "nonzeros", 1, 0), ("KB", "bytes", 1e-3, 0), ("x one net", "latency", 1, 2), ("x at 32", "latency of many", 1, 2),
-)  # fmt: skip
-
+from lehr.report.ensemble_rows import Column, EnsembleRow, columns_of, names, words
 
 MEANING = {
     "members": "answers that are put together: one of every network, all of one that is an ensemble by itself",
@@ -42,50 +29,30 @@ MEANING = {
 FEWEST = 5  # predictions of a bin that is drawn
 
 
-def headings(rows: Sequence[Any]) -> list[Column]:
-    """The columns that some row has."""
-    return [column for column in COLUMNS if any(column[1] in row.mean for row in rows)]
-
-
-def words(row: Any, columns: Sequence[Column]) -> list[str]:
-    """A row as text: the name, members, mean and spread of each measure, seeds."""
-    cells = []
-    for _, name, factor, digits in columns:
-        if name not in row.mean or math.isnan(row.mean[name]):
-            cells.append("")
-            continue
-        sd = row.sd.get(name, math.nan) * factor
-        shown = not math.isnan(sd) and digits and not name.startswith("latency")
-        told = f"{factor * row.mean[name]:,.{digits}f}" if digits is not None else f"{factor * row.mean[name]:.3g}"
-        cells.append(told + (f" ± {sd:.{digits}f}" if shown else ""))
-    return [row.label, str(row.members), *cells, str(row.n)]
-
-
-def names(rows: Sequence[Any]) -> list[str]:
-    """What the rows are called where members have no column: ensembles of one label go by their number."""
-    labels = [row.label for row in rows]
-    return [f"{row.label}, {row.members}" if labels.count(row.label) > 1 else row.label for row in rows]
-
-
-def markdown(rows: Sequence[Any]) -> str:
+def markdown(rows: Sequence[EnsembleRow]) -> str:
     """A table in Markdown.
 
     Args:
-        rows: of `lehr.study.ensembles.EnsembleRow`.
+        rows: of the table.
     """
-    columns = headings(rows)
+    columns = columns_of(rows)
     titles = _names(columns)
     lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(words(row, columns)) + " |" for row in rows)]) + "\n"
 
 
 def page(
-    rows: Sequence[Any], scores: str, reliability: str, command: str, about: str = "", lacking: Sequence[str] = ()
+    rows: Sequence[EnsembleRow],
+    scores: str,
+    reliability: str,
+    command: str,
+    about: str = "",
+    lacking: Sequence[str] = (),
 ) -> str:
     """One self-contained HTML page: the table, both plots, and the machine.
 
     Args:
-        rows: of `lehr.study.ensembles.EnsembleRow`.
+        rows: of the table.
         scores, reliability: SVG text.
         command: what was typed.
         about: what corrupted images are.
@@ -94,7 +61,7 @@ def page(
     templates = Environment(
         loader=PackageLoader("lehr.report", "."), autoescape=select_autoescape(["jinja"]), undefined=StrictUndefined
     )
-    columns = headings(rows)
+    columns = columns_of(rows)
     return templates.get_template("ensembles.html.jinja").render(
         names=_names(columns), rows=[words(row, columns) for row in rows], scores=Markup(scores), reliability=Markup(reliability),
         command=command, environment=environment(), about=about, lacking=lacking, meaning=MEANING, fewest=FEWEST, lines=CURVES,
@@ -102,7 +69,7 @@ def page(
 
 
 def _names(columns: Sequence[Column]) -> list[str]:
-    return ["ensemble", "members", *(heading for heading, *_ in columns), "seeds"]
+    return ["ensemble", "members", *(column.heading for column in columns), "seeds"]
 
 
 def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
@@ -133,11 +100,11 @@ def reliability_plot(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     return svg(figure)
 
 
-def scores_plot(rows: Sequence[Any]) -> str:
+def scores_plot(rows: Sequence[EnsembleRow]) -> str:
     """SVG text: accuracy, NLL and ECE of every ensemble, on clean and, where judged, on corrupted data; mean and spread.
 
     Args:
-        rows: of `lehr.study.ensembles.EnsembleRow`.
+        rows: of the table.
     """
     from matplotlib.figure import Figure
 

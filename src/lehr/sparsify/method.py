@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from numbers import Integral
@@ -49,6 +50,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    all_weights: bool = False  # whether kept weights are drawn too
     clears: ClassVar[bool] = False  # whether weights outside the target are 0 all along; else they keep their values
 
     def __init__(
@@ -98,14 +100,14 @@ class Method(ABC):
         self.mirrored = False
 
     def mirror(self: M) -> M:
-        """Make every draw the complement of that of the same method with the same seed and the mask ``~mask``.
+        """The method whose every draw is the complement of that of this one's kind with the same seed and the mask ``~mask``.
 
         Both annealed at once, a weight takes part in exactly one of two networks at every step (anti-random pairs, 2202.11782).
 
         Raises:
             LehrError: kept weights are certain and others not, so that no complement is a draw of the method; or the target moves.
         """
-        if self.steps and not getattr(self, "all_weights", False):
+        if self.steps and not self.all_weights:
             raise LehrError(
                 f"draws of {self.name} with kept weights certain have no complement: set all_weights, or use one-shot"
             )
@@ -113,14 +115,15 @@ class Method(ABC):
             not self.reselects and self.realise == "sample" and self.within is None,
             f"{self.name} is to be mirrored and its target moves, fades or is within a former mask: leave one out",
         )
-        self.mirrored = True
-        self._pace = (~self.initial).density
-        return self
+        other = copy.copy(self)
+        other.mirrored = True
+        return other
 
     @property
-    def pace(self) -> float:
+    def schedule_density(self) -> float:
         """The density that paths go by: of a mirrored method that of the one it mirrors."""
-        return self._pace if self.mirrored else self.initial.density
+        kept, size = self.initial.kept, self.initial.size
+        return (size - kept if self.mirrored else kept) / size if size else 1.0
 
     # -- the path -----------------------------------------------------------------------------
     def progress(self, t: int) -> float:

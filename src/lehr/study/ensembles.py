@@ -5,32 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lehr.report.ensemble_rows import EnsembleRow
 from lehr.report.rows import spread
 from lehr.study.teams import Team
-
-
-@dataclass(frozen=True)
-class EnsembleRow:
-    """One kind of ensemble: mean and sample standard deviation over seeds of every measure by name.
-
-    Measures are those of the mean of probabilities; with ``logits `` before them those of the mean of logits.
-    """
-
-    label: str
-    members: int
-    n: int
-    mean: dict[str, float]
-    sd: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; an undefined spread is None."""
-        sd = {name: None if math.isnan(value) else value for name, value in self.sd.items()}
-        mean = {name: None if math.isnan(value) else value for name, value in self.mean.items()}
-        return {"label": self.label, "members": self.members, "n": self.n, "mean": mean, "sd": sd}
 
 
 def labels(teams: Sequence[Team]) -> list[str]:

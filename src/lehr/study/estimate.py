@@ -123,7 +123,7 @@ def _measured(settings: Settings, data: Dataset) -> _Cost:
         optimizer.step()
         optimizer.zero_grad()
         times.append(time.perf_counter() - started)
-    few = data.validation.take(torch.arange(min(EXAMPLES, len(data.validation))))
+    few = data.validation.first(EXAMPLES)
     started = time.perf_counter()
     evaluate(model, few, data)
     judged = (time.perf_counter() - started) * len(data.validation) / len(few)

@@ -16,9 +16,10 @@ from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
 from lehr.report.drawing import CURVES
+from lehr.report.ensemble_rows import EnsembleRow
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
-from lehr.study.ensembles import EnsembleRow, ensemble_rows, labels, study_names
+from lehr.study.ensembles import ensemble_rows, labels, study_names
 from lehr.study.run import read_study_folder
 from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar

@@ -64,7 +64,7 @@ class RandomAnnealing(Method):
 
     def chance(self, t: int, part: Part) -> Chance:
         # The mean of P_0 is 1/2, which is where the log-density path starts.
-        level = 2 * temperature(self.schedule, self.progress(t), 0.5, self.pace)
+        level = 2 * temperature(self.schedule, self.progress(t), 0.5, self.schedule_density)
         if level == 0.0:
             return SETTLED
         p0 = self._initial(part)

@@ -81,7 +81,7 @@ class TemperatureAnnealing(Method):
         self._densities: dict[str, float] = {}
 
     def chance(self, t: int, part: Part) -> Chance:
-        level = temperature(self.schedule, self.progress(t), self.tau, self.pace)
+        level = temperature(self.schedule, self.progress(t), self.tau, self.schedule_density)
         if level == 0.0:
             return SETTLED
         if self.by_layer:
