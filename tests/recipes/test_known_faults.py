@@ -72,9 +72,9 @@ def test_the_optimizer_knows_nothing_of_what_is_pruned(dense, tmp_path, monkeypa
 
     def batch(run, inputs, targets):
         whole(run, inputs, targets)
-        state = run.optimizer.optimizer.state
+        state = run.parts.optimizer.optimizer.state
         if run.folder.path.name == "one":
-            seen.append({name: state[p]["momentum_buffer"].clone() for name, p in run.model.named_parameters()})
+            seen.append({name: state[p]["momentum_buffer"].clone() for name, p in run.parts.model.named_parameters()})
 
     monkeypatch.setattr(loop_module._Run, "batch", batch)
     ticket(level(dense, 1), tmp_path / "one")

@@ -10,7 +10,7 @@ import torch
 
 from lehr import Mask, TemperatureAnnealing, select
 from lehr.base.errors import Interrupted
-from lehr.recipes.train import scores_of
+from lehr.recipes.ending import scores_of
 from lehr.runs import RunFolder
 from lehr.training import evaluate, fit
 from lehr.training.diagnosis import diagnose_run, emptying

@@ -10,8 +10,8 @@ from torch import nn
 from lehr.data import Dataset
 from lehr.deploy.pack import load_mask
 from lehr.masks import Mask
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, parent_weights
-from lehr.recipes.train import fresh_model
 from lehr.runs import RunFolder, Settings, validated
 from lehr.runs.weights import load_weights
 

@@ -17,14 +17,14 @@ from lehr.data import Batches
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
 from lehr.recipes.choice import choose, former_mask
+from lehr.recipes.ending import ended_well, finish_sparse
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.method import annealing_steps, build_method
 from lehr.recipes.parent import ancestors, load_data, parent_settings, parent_weights
-from lehr.recipes.train import ended_well, finish, fresh_model, scores_of, train
-from lehr.recipes.tune import check_sparse, counts
+from lehr.recipes.train import train
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
 from lehr.runs.weights import load_weights, read_weights
 from lehr.training import fit, together
-from lehr.training.diagnosis import diagnose_run
 from lehr.training.progress import bar
 from lehr.training.span import span, steps_per_epoch, total_steps
 from lehr.training.tuning import Tuning
@@ -60,17 +60,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
     base = parent_settings(settings.parent)
     require(base is not None, f"{settings.parent} is a file of weights, and a ticket needs the run: give its folder")
     assert base is not None
-    former = base.level if isinstance(base, TicketSettings) else 0
-    if former != max(settings.level - 1, 0) or (not settings.level and isinstance(base, TicketSettings)):
-        raise LehrError(
-            f"level is {settings.level} and {settings.parent} is level {former}: levels come one after the other"
-        )
-    for name in ALIKE:
-        mine, theirs = getattr(settings, name), getattr(base, name)
-        require(
-            mine == theirs,
-            f"{name} is {mine!r} and {theirs!r} in {settings.parent}: a ticket is trained as its parent was",
-        )
+    _check_parent(settings, base)
     model = fresh_model(settings.model, data, base.seed)
     load_weights(model, parent_weights(settings.parent), f"the network of {settings.parent}")
     within = former_mask(settings.parent)
@@ -103,15 +93,23 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         torch.manual_seed(settings.seed)
         with bar(f"level {settings.level}", settings.epochs * batches, show=show) as line:
             outcome = fit(model, data, settings, folder, tuning=Tuning(method, settings.inactive), bar=line)
-        result = scores_of(outcome, data) | counts(model, method)
-        notes = diagnose_run(folder.metrics(), method.target, None)
-        if notes:
-            result["notes"] = notes
-        if together.rank() == 0:
-            check_sparse(model, method.target)
-            method.target.save(folder.mask)
-        finish(folder, model, result, outcome)
+        finish_sparse(folder, model, data, outcome, method)
     return folder.result()
+
+
+def _check_parent(settings: TicketSettings, base: Settings) -> None:
+    """Raise unless the parent is the level before, trained in the same way."""
+    former = base.level if isinstance(base, TicketSettings) else 0
+    if former != max(settings.level - 1, 0) or (not settings.level and isinstance(base, TicketSettings)):
+        raise LehrError(
+            f"level is {settings.level} and {settings.parent} is level {former}: levels come one after the other"
+        )
+    for name in ALIKE:
+        mine, theirs = getattr(settings, name), getattr(base, name)
+        require(
+            mine == theirs,
+            f"{name} is {mine!r} and {theirs!r} in {settings.parent}: a ticket is trained as its parent was",
+        )
 
 
 def check_steps(settings: TicketSettings, total: int) -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lehr import models
-from lehr.base.environment import environment
-from lehr.base.errors import Diverged, LehrError, require
+from lehr.base.errors import LehrError, require
 from lehr.base.steps import parse_length
 from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset
+from lehr.recipes.ending import ended_well, finish, scores_of
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import inherit, load_data, parent_weights
 from lehr.runs import RunFolder, TrainSettings, validated
 from lehr.runs.weights import load_weights
 from lehr.sparsify import MaskLearning
-from lehr.training import Outcome, fit, together
+from lehr.training import fit, together
 from lehr.training.averaging import check_batch_norm
 from lehr.training.progress import bar
 from lehr.training.span import steps_per_epoch, total_steps
@@ -109,58 +109,3 @@ def mask_learning(settings: TrainSettings, data: Dataset) -> MaskLearning | None
 def train_settings(parent: str | Path | None, values: dict[str, Any]) -> TrainSettings:
     """Settings for dense training; from a parent, its own unless told otherwise."""
     return validated(TrainSettings, values if parent is None else inherit(parent, values))
-
-
-def finish(folder: RunFolder, model: nn.Module, result: dict[str, Any], outcome: Outcome) -> None:
-    """The first process writes the end of the run, and all see it."""
-    if together.rank() == 0:
-        folder.finish(model.state_dict(), result, {"seconds": outcome.seconds, "environment": environment()})
-    together.meet()
-
-
-def fresh_model(name: str, data: Dataset, seed: int) -> nn.Module:
-    """The network as the seed initialises it, for this data; checked to take it."""
-    torch.manual_seed(seed)
-    model = models.create(name, **data.sizes)
-    check_fits(model, data, name)
-    return model
-
-
-def ended_well(folder: RunFolder) -> dict[str, Any]:
-    """The result of a run that is done, or the reason why it failed."""
-    result = folder.result()
-    if "failed" in result:
-        raise Diverged(result["failed"])
-    return result
-
-
-def check_fits(model: nn.Module, data: Dataset, name: str) -> None:
-    """Raise unless the network takes the data's inputs and gives a number for each class, or next token."""
-    training = model.training
-    model.eval()
-    what = "images" if data.vocabulary is None else "tokens"
-    try:
-        with torch.no_grad():
-            out = model(data.blank(2))
-    except Exception as error:  # the user's own code may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LehrError(
-            f"{name} does not take {what} of shape {data.input_shape} ({reason}): adapt the network"
-        ) from error
-    finally:
-        model.train(training)
-    places = data.input_shape if data.task == "language-modelling" else ()
-    wanted = (2, *places, data.num_classes)
-    if not isinstance(out, torch.Tensor) or out.shape != wanted:
-        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise LehrError(f"{name} gives {shape} for 2 {what}: it must give logits of shape {wanted}")
-
-
-def scores_of(outcome: Outcome, data: Dataset) -> dict[str, Any]:
-    """The scores of a finished run as plain values; for language with bits per character."""
-    result: dict[str, Any] = {"task": data.task}
-    for part, scores in (("validation", outcome.validation), ("test", outcome.test)):
-        result[part] = scores.as_dict()
-        if data.task == "language-modelling":
-            result[part]["bits_per_character"] = scores.bits
-    return result

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lehr.base.errors import LehrError
 from lehr.data import Batches
 from lehr.masks import Mask
 from lehr.recipes.choice import choose, former_mask
+from lehr.recipes.ending import ended_well, finish_sparse
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.recipes.parent import inherit, load_data, parent_settings, parent_weights
 from lehr.recipes.smoothing import build_smoothing
-from lehr.recipes.train import ended_well, finish, fresh_model, scores_of
 from lehr.runs import RunFolder, TuneSettings
 from lehr.runs.settings import validated
 from lehr.runs.weights import load_weights
-from lehr.sparsify.method import Method
 from lehr.training import evaluate, fit, together
 from lehr.training.averaging import check_average, check_batch_norm
-from lehr.training.diagnosis import diagnose_run
 from lehr.training.learning_rates import adaptive_peak
 from lehr.training.probe import Probe
 from lehr.training.progress import bar
@@ -97,18 +96,10 @@ def tune(
                 model, data, settings, folder, trackers=trackers, bar=line,
                 tuning=Tuning(method, settings.inactive, teacher, smoothing, peak, restart, probe),
             )  # fmt: skip
-        result = scores_of(outcome, data) | counts(model, method)
-        if peak != 1.0:
-            result["peak_lr"] = settings.lr * peak
         if base is not None and RunFolder(settings.parent).done:
             parent_accuracy = RunFolder(settings.parent).result().get("validation", {}).get("accuracy")
-        notes = diagnose_run(folder.metrics(), None if method is None else method.target, parent_accuracy)
-        if notes:
-            result["notes"] = notes
-        if method is not None and together.rank() == 0:
-            check_sparse(model, method.target)
-            method.target.save(folder.mask)
-        finish(folder, model, result, outcome)
+        rate = {"peak_lr": settings.lr * peak} if peak != 1.0 else {}
+        finish_sparse(folder, model, data, outcome, method, parent_accuracy, **rate)
     return folder.result()
 
 
@@ -123,22 +114,3 @@ def peak_of(settings: TuneSettings, model: nn.Module, mask: Mask) -> float:
     share = settings.epochs / settings.parent_epochs if settings.parent_epochs else 0.0
     # Where nothing is cut and nothing is known of the parent, there is nothing to adapt to.
     return adaptive_peak(before**0.5, after**0.5, mask.sparsity, share) or 1.0
-
-
-def counts(model: nn.Module, method: Method | None) -> dict[str, Any]:
-    parameters: list[Tensor] = list(model.parameters())
-    counts: dict[str, Any] = {"parameters": sum(p.numel() for p in parameters)}
-    size, kept = (counts["parameters"],) * 2 if method is None else (method.target.size, method.target.kept)
-    return counts | {"weights": size, "kept": kept, "nonzeros": sum(int((p != 0).sum()) for p in parameters)}
-
-
-def check_sparse(model: nn.Module, mask: Mask) -> None:
-    """Raise unless every weight outside the mask is exactly 0: the promise that the file is sparse.
-
-    >>> layer = nn.Linear(2, 1)
-    >>> check_sparse(layer, Mask({"weight": torch.tensor([[True, True]])}))
-    """
-    for name, keep in mask.items():
-        stray = int((model.get_parameter(name).detach()[~keep] != 0).sum())
-        if stray:
-            raise LehrError(f"{name} has {stray} weights outside its mask: this is a bug, please report it")

@@ -10,11 +10,12 @@ from lehr.base.errors import LehrError
 from lehr.data import Dataset
 from lehr.masks import Mask, select
 from lehr.recipes.choice import LEARNED, SELECTION, choose, score_data
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.recipes.parent import DATA, load_data
 from lehr.recipes.smoothing import build_smoothing
 from lehr.recipes.ticket import check_steps
-from lehr.recipes.train import fresh_model, mask_learning
+from lehr.recipes.train import mask_learning
 from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.definition import Run
 from lehr.training.averaging import check_average, check_batch_norm

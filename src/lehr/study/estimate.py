@@ -11,8 +11,8 @@ from itertools import islice
 import torch
 
 from lehr.data import Batches, Dataset
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import DATA, load_data
-from lehr.recipes.train import fresh_model
 from lehr.runs import Settings
 from lehr.study.definition import Run
 from lehr.study.kinds import kinds

@@ -9,9 +9,9 @@ from typing import Any
 from lehr import data as datasets
 from lehr.base.errors import LehrError, require, unknown
 from lehr.recipes.choice import LEARNED
+from lehr.recipes.fresh import fresh_model
 from lehr.recipes.method import DENSE, SMOOTHING
 from lehr.recipes.parent import DATA
-from lehr.recipes.train import fresh_model
 from lehr.smoothing import PARTS, Smoothing
 from lehr.study.definition import Study
 from lehr.study.file import study_of

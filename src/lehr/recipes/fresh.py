@@ -1,0 +1,40 @@
+"""A network as its seed initialises it, checked to take the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lehr import models
+from lehr.base.errors import LehrError
+from lehr.data import Dataset
+
+
+def fresh_model(name: str, data: Dataset, seed: int) -> nn.Module:
+    """The network as the seed initialises it, for this data; checked to take it."""
+    torch.manual_seed(seed)
+    model = models.create(name, **data.sizes)
+    check_fits(model, data, name)
+    return model
+
+
+def check_fits(model: nn.Module, data: Dataset, name: str) -> None:
+    """Raise unless the network takes the data's inputs and gives a number for each class, or next token."""
+    training = model.training
+    model.eval()
+    what = "images" if data.vocabulary is None else "tokens"
+    try:
+        with torch.no_grad():
+            out = model(data.blank(2))
+    except Exception as error:  # the user's own code may raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LehrError(
+            f"{name} does not take {what} of shape {data.input_shape} ({reason}): adapt the network"
+        ) from error
+    finally:
+        model.train(training)
+    places = data.input_shape if data.task == "language-modelling" else ()
+    wanted = (2, *places, data.num_classes)
+    if not isinstance(out, torch.Tensor) or out.shape != wanted:
+        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise LehrError(f"{name} gives {shape} for 2 {what}: it must give logits of shape {wanted}")
