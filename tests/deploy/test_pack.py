@@ -11,7 +11,7 @@ from torch import nn
 
 import lehr
 from lehr import LehrError, Mask, select
-from lehr.deploy.pack import Saved
+from lehr.deploy.saved import Saved
 from lehr.models import create
 from lehr.runtime.file import Contents, pack, read
 

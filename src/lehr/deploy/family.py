@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError, require, unknown
-from lehr.base.files import write_bytes
-from lehr.deploy.contents import plain, stored_tensors
-from lehr.deploy.pack import CODES, Saved, Values, opened
+from lehr.base.errors import LehrError, require
+from lehr.deploy.contents import stored_tensors
+from lehr.deploy.pack import opened
+from lehr.deploy.saved import Architecture, Saved, Values, about_of, check_values, write
 from lehr.masks import Mask
-from lehr.runtime.file import Contents, pack, read
+from lehr.runtime.file import Contents, read
 from lehr.runtime.graph import own
 from lehr.runtime.nets import MOST, member_tensors, members_of
 from lehr.runtime.tensors import Stored, same_places
-from lehr.runtime.values import width
 
 
 def save_family(
@@ -30,7 +28,7 @@ def save_family(
     masks: Sequence[Mask | None],
     values: Values = "fp32",
     example_inputs: Sequence[Tensor] | Tensor | None = None,
-    architecture: tuple[str, Mapping[str, Any]] | None = None,
+    architecture: Architecture | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Saved:
@@ -66,15 +64,8 @@ def save_family(
         f"member {unlike_first} has other tensors than the first: give networks of one architecture",
     )
     require(len(networks) == len(masks), f"{len(networks)} networks have {len(masks)} masks: give one for each")
-    if values not in CODES:
-        raise unknown("kind of values", values, CODES)
-    about: dict[str, Any] = {
-        "members": len(networks),
-        "architecture": None if architecture is None else {"name": architecture[0], "sizes": dict(architecture[1])},
-        "preprocessing": preprocessing,
-        "provenance": {"lehr": version("lehr"), **(provenance or {})},
-    }
-    about = {name: plain(value, name) for name, value in about.items() if value is not None}
+    check_values(values)
+    about = about_of(architecture, preprocessing, provenance, members=len(networks))
     stored = [stored_tensors(network, mask) for network, mask in zip(networks, masks, strict=True)]
     graph: dict[str, Any] | None = None
     missing: tuple[str, ...] = ()
@@ -86,12 +77,8 @@ def save_family(
             prefixed = f"{number}/{name}"
             same = None if tensor.same is None else f"{number}/{tensor.same}"
             tensors[prefixed] = _among(replace(tensor, name=prefixed, same=same), tensors, name, number)
-    packed = pack(Contents(about, tensors, graph), CODES[values])
-    write_bytes(Path(path), packed.content)
-    mine = [tensor for one in stored for tensor in one.values() if tensor.same is None]
-    return Saved(
-        Path(path), len(packed), packed.bound, sum(t.size * width(t.dtype) for t in mine), sum(t.size for t in mine), missing,
-    )  # fmt: skip
+    alone = [tensor for one in stored for tensor in one.values()]
+    return write(Path(path), Contents(about, tensors, graph), values, alone, missing)
 
 
 def load_family(path: str | Path, models: Sequence[nn.Module] | None = None) -> tuple[list[nn.Module], list[Mask]]:

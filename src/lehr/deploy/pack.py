@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError, require, unknown
-from lehr.base.files import write_bytes
-from lehr.deploy.contents import mask_of, plain, state_dict_of, stored_tensors
+from lehr.base.errors import LehrError, require
+from lehr.deploy.contents import mask_of, state_dict_of, stored_tensors
+from lehr.deploy.saved import Architecture, Saved, Values, about_of, check_values, write
 from lehr.masks import Mask
 from lehr.models import create
-from lehr.runtime.file import Contents, pack, read
+from lehr.runtime.file import Contents, read
 from lehr.runtime.graph import OWN
-from lehr.runtime.values import width
 
 SIZES = {"num_classes", "input_shape", "vocabulary", "context"}
 LARGEST = 10**6  # a number among them
-Values = Literal["fp32", "fp16", "bf16", "int8"]
-CODES: dict[str, str | None] = {"fp32": None, "fp16": "F16", "bf16": "BF16", "int8": "I8"}
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What `save` wrote: sizes in bytes.
-
-    Args:
-        path: of the file.
-        size: of the file.
-        bound: ``log2 C(N, k)`` bits for each mask, the values, and the dense tensors: what no code of them could be below.
-        dense: of the same tensors all dense in their own dtypes (fp32).
-        weights: in the tensors, kept or not.
-        unknown: what a run without torch could not do; then the file has no graph.
-    """
-
-    path: Path
-    size: int
-    bound: float
-    dense: int
-    weights: int
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def bits_per_weight(self) -> float:
-        """``8 size / weights``."""
-        return 8 * self.size / max(1, self.weights)
 
 
 def save(
@@ -60,7 +29,7 @@ def save(
     mask: Mask | None = None,
     values: Values = "fp32",
     example_inputs: Sequence[Tensor] | Tensor | None = None,
-    architecture: tuple[str, Mapping[str, Any]] | None = None,
+    architecture: Architecture | None = None,
     classes: Sequence[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -89,19 +58,8 @@ def save(
     >>> saved.size < saved.dense, bool((back["weight"] == layer.weight).all()), load_mask("/tmp/_doc.lehr") == mask
     (True, True, True)
     """
-    if values not in CODES:
-        raise unknown("kind of values", values, CODES)
-    if architecture is not None and architecture[0].partition(":")[0].endswith(".py"):
-        raise LehrError(
-            f"the architecture {architecture[0]} is a file of yours, and no file may run code: leave it out"
-        )
-    about = {
-        "architecture": None if architecture is None else {"name": architecture[0], "sizes": dict(architecture[1])},
-        "classes": None if classes is None else list(classes),
-        "preprocessing": preprocessing,
-        "provenance": {"lehr": version("lehr"), **(provenance or {})},
-    }
-    about = {name: plain(value, name) for name, value in about.items() if value is not None}
+    check_values(values)
+    about = about_of(architecture, preprocessing, provenance, classes=None if classes is None else list(classes))
     tensors = stored_tensors(model, mask)
     graph: Mapping[str, Any] | None = None
     missing: tuple[str, ...] = ()
@@ -113,17 +71,7 @@ def save(
         missing = found.unknown or unlike(model, found, example_inputs)
         if found.graph is not None and not missing:
             tensors, graph = found.tensors, found.graph.plain()
-    packed = pack(Contents(about, tensors, graph), CODES[values])
-    own = [tensor for tensor in tensors.values() if tensor.same is None]
-    write_bytes(Path(path), packed.content)
-    return Saved(
-        Path(path),
-        len(packed),
-        packed.bound,
-        sum(t.size * width(t.dtype) for t in own),
-        sum(t.size for t in own),
-        missing,
-    )
+    return write(Path(path), Contents(about, tensors, graph), values, tensors.values(), missing)
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:

@@ -18,7 +18,7 @@ from lehr.deploy.race import Run, laps
 from lehr.ensembles import Ensemble
 from lehr.recipes.ensemble import Members
 from lehr.recipes.network import JudgeSettings, open_network
-from lehr.recipes.pack import preprocessing, provenance
+from lehr.recipes.pack import described
 from lehr.recipes.parent import ancestors
 from lehr.runtime.native import available
 from lehr.runtime.nets import Nets
@@ -28,12 +28,9 @@ SECONDS = 1.0
 
 def pack_members(members: Members, out: Path) -> int:
     """Write all members as one ``.lehr`` file; its size in bytes."""
-    network = open_network(JudgeSettings(run=members.runs[0]))
-    first = network.settings
-    named = None if ".py" in first.model or ":" in first.model else (first.model, members.data.sizes)
     saved = save_family(
-        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1), architecture=named,
-        preprocessing=preprocessing(network.data), provenance=provenance(network),
+        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1),
+        **described(open_network(JudgeSettings(run=members.runs[0]))),
     )  # fmt: skip
     return saved.size
 

@@ -10,7 +10,8 @@ from lehr.base.errors import LehrError
 from lehr.data import Dataset, evaluation_batches
 from lehr.data.images import Pixels
 from lehr.deploy.contents import state_dict_of
-from lehr.deploy.pack import Values, save
+from lehr.deploy.pack import save
+from lehr.deploy.saved import Values
 from lehr.recipes.network import JudgeSettings, Network, open_network
 from lehr.runtime.file import read
 
@@ -43,9 +44,7 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
         mask=network.mask,
         values=settings.values,
         example_inputs=network.data.blank(1) if settings.graph else None,
-        architecture=None if ".py" in network.settings.model else (network.settings.model, network.data.sizes),
-        preprocessing=preprocessing(network.data),
-        provenance=provenance(network),
+        **described(network),
     )
     result: dict[str, Any] = {
         "file": str(out),
@@ -72,13 +71,18 @@ def _accuracy(network: Network) -> float:
     return quality(*predictions(network.model, batches)).accuracy
 
 
+def described(network: Network) -> dict[str, Any]:
+    """What a file says of a run's network: how it is built, what is done to images, where it comes from; arguments of `lehr.save`."""
+    settings, data = network.settings, network.data
+    return {
+        "architecture": None if ".py" in settings.model else (settings.model, data.sizes),
+        "preprocessing": preprocessing(data),
+        "provenance": {"data": settings.data, "model": settings.model, "seed": settings.seed},
+    }
+
+
 def preprocessing(data: Dataset) -> dict[str, Any] | None:
     """What is done to images: ``(x - mean) / std`` by channel, x in 0 to 255."""
     if not isinstance(data.prepare, Pixels):
         return None
     return {"input_shape": list(data.input_shape), "mean": list(data.prepare.mean), "std": list(data.prepare.std)}
-
-
-def provenance(network: Network) -> dict[str, Any]:
-    settings = network.settings
-    return {"data": settings.data, "model": settings.model, "seed": settings.seed}
