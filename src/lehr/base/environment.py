@@ -25,6 +25,15 @@ def environment() -> dict[str, str]:
     }
 
 
+def cores() -> int:
+    """How many cores this process may use.
+
+    >>> cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def processor() -> str:
     """The processor's name as the system has it."""
     info = Path("/proc/cpuinfo")

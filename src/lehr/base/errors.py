@@ -79,3 +79,12 @@ def check_fraction(name: str, value: float, *, below_one: bool = True) -> float:
         return float(value)
     hint = f", such as {value / 100:g} for {value:g} %" if number and 1 < value < 100 else ""
     raise LehrError(f"{name} is {value}: give a fraction in [0, {top}{hint}")
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """What somebody else's error says, on one line that is not too long; its name where it says nothing.
+
+    >>> one_line(ValueError("a\\n  b")), one_line(KeyboardInterrupt()), len(one_line(ValueError("x" * 900)))
+    ('a b', 'KeyboardInterrupt', 300)
+    """
+    return " ".join(str(error).split())[:limit] or type(error).__name__

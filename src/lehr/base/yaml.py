@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 
 
 def read_yaml(path: Path, what: str) -> Any:
@@ -22,8 +22,7 @@ def read_yaml(path: Path, what: str) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
     except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise LehrError(f"{path} is not YAML ({reason}): correct it") from None
+        raise LehrError(f"{path} is not YAML ({one_line(error)}): correct it") from None
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]

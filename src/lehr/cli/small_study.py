@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lehr.base.environment import cores
 from lehr.cli import screen
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def threads_of(threads: int, workers: int) -> int:
     >>> threads_of(3, 2)
     3
     """
-    return threads or max(1, (os.cpu_count() or 1) // workers)
+    return threads or max(1, cores() // workers)
 
 
 def command() -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import LehrError, unknown
+from lehr.base.errors import LehrError, one_line, unknown
 from lehr.base.registry import Registry
 
 
@@ -105,7 +105,7 @@ def reading(name: str, location: str) -> Iterator[None]:
     except LehrError:
         raise
     except Exception as error:  # the library and the network raise many kinds
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         if name in sources:
             remedy = "set LEHR_DATA to a folder that holds it"
         else:

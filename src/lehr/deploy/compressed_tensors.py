@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 from lehr.deploy.contents import NAMES
 from lehr.masks import Mask
 
@@ -49,8 +49,9 @@ def read_bitmask(path: str | Path) -> tuple[dict[str, Tensor], Mask]:
     try:
         tensors = load_file(path)
     except Exception as error:  # OSError, or whatever safetensors makes of a damaged header
-        reason = " ".join(str(error).split())[:200]
-        raise LehrError(f"{path} cannot be read ({reason}): give a .safetensors file, or get it again") from None
+        raise LehrError(
+            f"{path} cannot be read ({one_line(error, 200)}): give a .safetensors file, or get it again"
+        ) from None
     if not has_bitmask(tensors):
         raise LehrError(f"{path} has no bitmasks: it is an ordinary file, read it with safetensors")
     return from_bitmask(tensors, str(path))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import LehrError, one_line, require
 from lehr.deploy.contents import mask_of, state_dict_of, stored_tensors
 from lehr.deploy.saved import Architecture, Saved, Values, about_of, check_values, write
 from lehr.masks import Mask
@@ -101,8 +101,9 @@ def opened(path: str | Path, contents: Contents, model: nn.Module | None = None)
     try:
         model.load_state_dict(state_dict_of(contents.tensors))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise LehrError(f"{path} is of another network ({reason}): give the one that it was saved from") from None
+        raise LehrError(
+            f"{path} is of another network ({one_line(error)}): give the one that it was saved from"
+        ) from None
     return model, _mask(path, contents)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lehr.base.environment import cores
 from lehr.base.errors import LehrError, unknown
 from lehr.deploy.compile import TOLERANCE, Compiled, Report, compile
 
@@ -84,7 +84,7 @@ def race(
             raise unknown("engine", name, AGAINST)
         if name in EXTRAS and find_spec(name) is None:
             raise LehrError(f"{name} is not installed: {EXTRAS[name]}, or leave it out of --against")
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     before = torch.get_num_threads()
     model = model.eval()
     try:

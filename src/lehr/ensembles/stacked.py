@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lehr.base.errors import LehrError, require, unknown
+from lehr.base.errors import LehrError, one_line, require, unknown
 from lehr.ensembles.combine import COMBINE
 
 
@@ -74,8 +74,7 @@ class Ensemble(nn.Module):
             with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention know no stacks
                 result: Tensor = vmap(one, randomness="error")(state)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0][:200]
-            raise LehrError(f"the members cannot run at once ({reason}): give batched=False") from error
+            raise LehrError(f"the members cannot run at once ({one_line(error, 200)}): give batched=False") from error
         return result
 
     def forward(self, x: Tensor) -> Tensor:

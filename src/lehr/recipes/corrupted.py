@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lehr.analysis.corruptions import DEVIATIONS, PUBLISHED, SEVERITIES, corrupt, corruptions, load_published
 from lehr.analysis.quality import Quality, mean_quality
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import LehrError, one_line, require
 from lehr.data import Dataset, Examples, Split
 from lehr.recipes.network import JudgeSettings
 from lehr.training.progress import Bar
@@ -105,7 +105,7 @@ def fitting(data: Dataset) -> Iterator[None]:
         if isinstance(error, LehrError):
             raise
         raise LehrError(
-            f"the corrupted images do not fit {data.name} ({str(error).splitlines()[0]}): CIFAR-10-C is for networks of CIFAR-10"
+            f"the corrupted images do not fit {data.name} ({one_line(error)}): CIFAR-10-C is for networks of CIFAR-10"
         ) from None
 
 

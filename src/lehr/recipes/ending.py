@@ -79,8 +79,17 @@ def counts(model: nn.Module, method: Method | None) -> dict[str, int]:
         "parameters": count,
         "weights": size,
         "kept": kept,
-        "nonzeros": sum(int((p != 0).sum()) for p in parameters),
+        "nonzeros": nonzeros(model),
     }
+
+
+def nonzeros(model: nn.Module) -> int:
+    """How many numbers of its parameters are not 0.
+
+    >>> nonzeros(nn.ReLU())
+    0
+    """
+    return sum(int((p != 0).sum()) for p in model.parameters())
 
 
 def check_sparse(model: nn.Module, mask: Mask) -> None:

@@ -23,6 +23,7 @@ from lehr.ensembles import COMBINE
 from lehr.ensembles.swag import swag
 from lehr.masks import Mask
 from lehr.recipes.corrupted import told
+from lehr.recipes.ending import nonzeros
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.parent import ancestors
 from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, alike, ask
@@ -162,7 +163,7 @@ def cost_of(members: Members) -> dict[str, float]:
         "flops": float(sum(price.dense for price in prices)),
         "kept_flops": float(sum(price.kept for price in prices)),
         "parameters": float(sum(p.numel() for net in members.networks for p in net.parameters())),
-        "nonzeros": float(sum(int((p != 0).sum()) for net in members.networks for p in net.parameters())),
+        "nonzeros": float(sum(map(nonzeros, members.networks))),
     }
 
 

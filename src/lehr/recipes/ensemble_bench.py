@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.base.environment import cores
 from lehr.base.errors import LehrError
 from lehr.deploy.compile import compile
 from lehr.deploy.family import save_family
@@ -63,7 +63,7 @@ def race(
     Returns:
         ``batch``, ``threads``; ``milliseconds``: median by way; ``ratio``: of the fastest way for all members to the fastest for one dense network.
     """
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)

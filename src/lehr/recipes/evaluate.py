@@ -14,6 +14,7 @@ from lehr.analysis.quality import Quality, predictions, quality
 from lehr.base.errors import LehrError
 from lehr.data import Examples, evaluation_batches
 from lehr.recipes.corrupted import CorruptedSettings, corrupted_scores
+from lehr.recipes.ending import nonzeros
 from lehr.recipes.network import open_network
 from lehr.training.progress import SILENT, Bar
 
@@ -45,7 +46,7 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
         "split": settings.split,
         **clean.as_dict(),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "nonzeros": sum(int((p != 0).sum()) for p in model.parameters()),
+        "nonzeros": nonzeros(model),
         "flops": price.dense,
         "kept_flops": price.kept,
         "granularity": None if network.mask is None else network.mask.granularity,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lehr import models
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 from lehr.data import Dataset
 
 
@@ -27,9 +27,8 @@ def check_fits(model: nn.Module, data: Dataset, name: str) -> None:
         with torch.no_grad():
             out = model(data.blank(2))
     except Exception as error:  # the user's own code may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LehrError(
-            f"{name} does not take {what} of shape {data.input_shape} ({reason}): adapt the network"
+            f"{name} does not take {what} of shape {data.input_shape} ({one_line(error)}): adapt the network"
         ) from error
     finally:
         model.train(training)

@@ -13,7 +13,7 @@ from lehr.base.errors import LehrError, require
 from lehr.base.steps import parse_length
 from lehr.base.tensors import write_tensors
 from lehr.data import Batches, Dataset
-from lehr.recipes.ending import ended_well, finish, scores_of
+from lehr.recipes.ending import ended_well, finish, nonzeros, scores_of
 from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import inherit, load_data, parent_weights
 from lehr.runs import RunFolder, TrainSettings, validated
@@ -60,8 +60,8 @@ def train(
             outcome = fit(model, data, settings, folder, mask=mask, keep=keep, trackers=trackers, bar=line)
         size = sum(p.numel() for p in model.parameters())
         exact = settings.init != "default" or settings.learn_mask  # else a zero is an accident
-        nonzeros = sum(int((p != 0).sum()) for p in model.parameters()) if exact else size
-        result = scores_of(outcome, data) | {"parameters": size, "nonzeros": nonzeros}
+        kept = nonzeros(model) if exact else size
+        result = scores_of(outcome, data) | {"parameters": size, "nonzeros": kept}
         if settings.parent is not None and RunFolder(settings.parent).mask.is_file():
             result["notes"] = [
                 "the parent was sparse, and its zeros were trained like any weight: the network is dense"

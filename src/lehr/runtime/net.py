@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lehr.base.environment import cores
 from lehr.base.errors import LehrError, require, unknown
 from lehr.runtime.file import read
 from lehr.runtime.graph import Graph, graph_of
@@ -199,15 +199,11 @@ def settled(threads: int | None, kernels: str | None) -> tuple[int, str]:
         LehrError: there is no engine, or it cannot be run like that.
     """
     engine = native()
-    threads = threads if threads is not None else _cores()
+    threads = threads if threads is not None else cores()
     require(1 <= threads <= 1024, f"threads is {threads}: give a number from 1")
     kernels = kernels if kernels is not None else str(engine.best_kernels())
     require(engine.has_kernels(kernels), f"this processor does not run the kernels {kernels!r}: leave kernels out")
     return threads, kernels
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 __all__: Sequence[str] = ["Net", "load"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 from lehr.scores.registry import Batches
 
 BatchNorm = Literal["batch", "running"]
@@ -53,9 +53,8 @@ def losses(
             outputs = functional_call(model, {**buffers, **weights}, (inputs,))
             yield loss(outputs / temperature, targets)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise LehrError(
-                f"the network cannot be judged on a batch of data ({reason}): give (inputs, targets)"
+                f"the network cannot be judged on a batch of data ({one_line(error, 200)}): give (inputs, targets)"
             ) from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lehr.base.errors import Busy, CannotWrite, Diverged, Interrupted, LehrError
+from lehr.base.errors import Busy, CannotWrite, Diverged, Interrupted, LehrError, one_line
 from lehr.base.files import read_json, write_json
 from lehr.runs import RunFolder
 from lehr.runs.folder import FAILURE
@@ -89,7 +89,7 @@ def do(job: Job) -> State:
     except LehrError as error:
         return record_failure(job, str(error))
     except Exception as error:  # a user's network or data may raise anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        reason = f"{type(error).__name__}: {one_line(error, 500)}"
         return record_failure(job, reason, traceback.format_exc())
     return State("done")
 

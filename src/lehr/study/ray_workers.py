@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lehr.base.errors import CannotWrite, Interrupted, LehrError
+from lehr.base.errors import CannotWrite, Interrupted, LehrError, one_line
 from lehr.study.execute import Job, State, do, parent_failed, record_failure, state_of
 from lehr.training.interrupt import stop_on_signal
 
@@ -109,7 +109,7 @@ def _result(ray: Any, reference: Any, job: Job) -> State:
     except ray.exceptions.OutOfMemoryError:
         return record_failure(job, "memory ran out: use fewer --workers")
     except ray.exceptions.RayError as error:
-        raise LehrError(f"Ray could not do {job.run.folder} ({' '.join(str(error).split())[:300]})") from None
+        raise LehrError(f"Ray could not do {job.run.folder} ({one_line(error)})") from None
     if status == "full":
         raise CannotWrite(reason)
     if status == "interrupted":
@@ -163,9 +163,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Any]:
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise LehrError(
-                f"Ray cannot be reached at {address or 'this machine'} ({reason}): give its --address"
+                f"Ray cannot be reached at {address or 'this machine'} ({one_line(error, 200)}): give its --address"
             ) from None
     try:
         yield ray

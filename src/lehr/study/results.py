@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from lehr.base.environment import environment
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 from lehr.base.files import read_json, write_beside
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
@@ -152,8 +152,9 @@ def read_results(out: Path) -> dict[str, Record]:
             "make it anew"
         ) from None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise LehrError(f"{path} is damaged ({reason}): delete it, and start the study again to make it anew") from None
+        raise LehrError(
+            f"{path} is damaged ({one_line(error, 200)}): delete it, and start the study again to make it anew"
+        ) from None
 
 
 def cells_of(runs: Sequence[Run], records: Mapping[str, Record], out: Path) -> list[Cell]:

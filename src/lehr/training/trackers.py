@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from accelerate import Accelerator
 
-from lehr.base.errors import LehrError, unknown
+from lehr.base.errors import LehrError, one_line, unknown
 from lehr.runs import RunFolder, Settings
 from lehr.training import together
 
@@ -59,9 +59,8 @@ def tracked(settings: Settings, folder: RunFolder, trackers: Sequence[str]) -> I
     try:
         accelerator.init_trackers("lehr", config, {name: options.get(name, {}) for name in trackers})
     except Exception as error:  # each has its own, of accounts and addresses
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LehrError(
-            f"the tracker {' or '.join(trackers)} cannot begin ({reason}): set it up, or leave it out"
+            f"the tracker {' or '.join(trackers)} cannot begin ({one_line(error)}): set it up, or leave it out"
         ) from error
     try:
         yield accelerator

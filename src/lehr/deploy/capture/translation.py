@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from lehr.base.errors import one_line
 from lehr.deploy import views
 from lehr.deploy.capture.rule import RULES, Unknown, rows_view, view_of
 from lehr.deploy.contents import stored_tensors
@@ -81,8 +82,7 @@ def capture(
         with torch.no_grad():
             program = torch.export.export(model, inputs, strict=False)
     except Exception as error:  # a user's network may do anything
-        reason = " ".join(str(error).split())[:200]
-        told = f"the whole network: torch.export does not follow it ({type(error).__name__}: {reason})"
+        told = f"the whole network: torch.export does not follow it ({type(error).__name__}: {one_line(error, 200)})"
         return Capture((), {}, (told,))
     finally:
         model.train(training)
