@@ -290,7 +290,7 @@ def test_a_disk_that_is_really_full(lehr, tmp_path, small_disk):
     assert code == 2
     assert "needs about 0.0 GB" in error or "(No space left on device)" in error
     with pytest.MonkeyPatch.context() as patch:  # an estimate may be wrong
-        patch.setattr("lehr.cli.screen.enough_space", lambda *_: None)
+        patch.setattr("lehr.study.estimate.Estimate.check_space", lambda *_: None)
         code, _, error = lehr(*words)
     assert code == 2
     assert "(No space left on device)" in error

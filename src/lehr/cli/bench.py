@@ -44,7 +44,7 @@ def bench(
 
     values = options.chosen(arguments, BenchSettings.model_fields) | {
         "run": screen.one_of(run, weights),
-        "against": tuple(word.strip() for word in against.split(",") if word.strip()),
+        "against": options.words(against),
     }
     result = recipe(validated(BenchSettings, values))
     if as_json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lehr.cli import bench, options, pack, screen
+from lehr.cli.small_study import command
 
 
 def demo(
@@ -26,7 +26,7 @@ def demo(
     from lehr.study.run import Workers, run_study
 
     found = run_study(DEMO, out, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
-    screen.findings(found, out, ["lehr", *sys.argv[1:]], as_json=as_json)
+    screen.findings(found, out, command(), as_json=as_json)
     packed, timed = ship(found, out)
     if as_json:
         return

@@ -48,13 +48,12 @@ def evaluate(
     values = options.chosen(arguments, EvaluateSettings.model_fields) | {
         "run": screen.one_of(run, weights),
         "severities": options.whole_numbers(severities, "severities"),
-        "corruptions": tuple(word.strip() for word in corruptions.split(",")) if corruptions else (),
+        "corruptions": options.words(corruptions) if corruptions else (),
         "corrupted": corrupted or corruptions is not None,
     }
     settings = validated(EvaluateSettings, values)
-    count = len(settings.severities) * (len(settings.corruptions) or 19)
     show = screen.show_bar(quiet, as_json) and (settings.corrupted or settings.corrupted_data is not None)
-    with bar("corruptions", count, show=show) as line:
+    with bar("corruptions", len(settings.sets()), show=show) as line:
         result = recipe(settings, bar=line)
     if out is not None:
         write_json(out, result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,17 +76,6 @@ def notes(texts: Sequence[str]) -> None:
 def titled(title: str, table: Table | Group) -> Group:
     """A table under its title, which may be wider than it."""
     return Group(Text(title, style="italic"), table)
-
-
-def enough_space(folder: Path, needed: int) -> None:
-    """Raise where a disk has not the room for what is to be written."""
-    there = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise LehrError(
-            f"{folder} needs about {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left: free space, choose "
-            "another folder, or set keep_weights: false"
-        )
 
 
 def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: bool) -> None:

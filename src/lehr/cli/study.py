@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import options, screen
+from lehr.cli.small_study import command
 
 app = typer.Typer(help="Grids of runs with seeds: run them, tabulate them, report on them.", no_args_is_help=True)
 
@@ -55,9 +56,9 @@ def run(
         if as_json:
             screen.print_json({"runs": expected.runs, "seconds": expected.seconds, "bytes": expected.bytes})
         return
-    screen.enough_space(folder, expected.bytes)
+    expected.check_space(folder)
     found = run_study(asked, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    screen.findings(found, folder, ["lehr", *sys.argv[1:]], as_json=as_json)
+    screen.findings(found, folder, command(), as_json=as_json)
 
 
 @app.command()

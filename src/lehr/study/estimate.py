@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
 
+from lehr.base.errors import LehrError
 from lehr.data import Batches, Dataset
 from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import DATA, load_data
@@ -38,6 +41,16 @@ class Estimate:
     seconds: float
     bytes: int
     unknown: int = 0  # runs that could not be timed
+
+    def check_space(self, folder: Path) -> None:
+        """Raise where the disk of a folder has not the room for what is to be written there."""
+        there = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
+        free = shutil.disk_usage(there).free
+        if self.bytes > free:
+            raise LehrError(
+                f"{folder} needs about {self.bytes / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left: free space, choose "
+                "another folder, or set keep_weights: false"
+            )
 
     def told(self, workers: int = 1) -> str:
         """In words.
