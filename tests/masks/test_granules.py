@@ -7,7 +7,7 @@ from torch import nn
 from lehr import LehrError, Mask, TemperatureAnnealing, attach, select
 from lehr.base.draws import Purpose, Stream
 from lehr.masks.granules import Granules, check_granularity, granules
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 def layer(values) -> nn.Linear:
@@ -109,23 +109,23 @@ def test_spread_and_fold_are_inverse(text):
 def test_a_granule_is_drawn_as_one_and_a_shard_draws_what_the_whole_would(text):
     cut = granules(text, "w", (8, 4))
     stream = Stream(1, "w", Purpose.MASK)
-    whole = Part("w", 0, 32, (8, 4), cut)
+    whole = Shard("w", 0, 32, (8, 4), cut)
     for probability in (0.5, torch.full((8, 4), 0.5)):
         drawn = whole.bernoulli(stream, probability)
         folded = cut.fold(drawn.float()) / cut.size
         assert set(folded.tolist()) == {0.0, 1.0}
         for start in (0, 16):
-            half = Part("w", start, 16, (4, 4), cut)
+            half = Shard("w", start, 16, (4, 4), cut)
             piece = probability if isinstance(probability, float) else probability[:4]
             assert half.bernoulli(stream, piece).equal(half.cut(drawn))
 
 
 def test_the_chance_of_a_granule_is_exact():
     cut = granules("filter", "w", (60_000, 2))
-    part = Part("w", 0, 120_000, (60_000, 2), cut)
+    shard = Shard("w", 0, 120_000, (60_000, 2), cut)
     for p in (0.1, 0.7):
-        one = part.bernoulli(Stream(1, "w", Purpose.MASK), p)
-        each = part.bernoulli(Stream(1, "w", Purpose.MASK), torch.full((60_000, 2), p))
+        one = shard.bernoulli(Stream(1, "w", Purpose.MASK), p)
+        each = shard.bernoulli(Stream(1, "w", Purpose.MASK), torch.full((60_000, 2), p))
         assert one.equal(each)
         assert abs(float(one.float().mean()) - p) < 0.01
 

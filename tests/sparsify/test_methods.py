@@ -9,15 +9,15 @@ import lehr
 from lehr.base.draws import Purpose, Stream
 from lehr.masks import Mask
 from lehr.sparsify.method import select_by_magnitude
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 M = torch.tensor([[True, False, False, True, False]])
 MASK = Mask({"w": M})
-PART = Part("w", 0, 5, (1, 5))
+WHOLE = Shard("w", 0, 5, (1, 5))
 
 
 def probability(method, t: int) -> torch.Tensor:
-    return method.chance(t, PART).probability(method.target["w"])
+    return method.chance(t, WHOLE).probability(method.target["w"])
 
 
 def p0(seed: int = 0) -> torch.Tensor:
@@ -68,7 +68,7 @@ def test_a_threshold_by_layer_or_over_all_layers():
         method = lehr.StochasticThreshold(Mask(masks), steps=2, tau=1.0, scope=scope, schedule=lambda u: float(u < 1))
         method.retarget(2, weights)  # the final density, of which each layer keeps at least one
         for name, values in chances.items():
-            chance = method.chance(1, Part(name, 0, 2, (2,))).probability(masks[name])
+            chance = method.chance(1, Shard(name, 0, 2, (2,))).probability(masks[name])
             assert torch.allclose(chance, torch.tensor(values))
     with pytest.raises(lehr.LehrError, match="2:4 has one for every group"):
         lehr.StochasticThreshold(Mask({"w": torch.ones(1, 4) > 0}, {"w": "2:4"}), steps=2)
@@ -77,10 +77,10 @@ def test_a_threshold_by_layer_or_over_all_layers():
 def test_a_layers_temperature_goes_by_its_density():
     masks = Mask({"a": torch.arange(10) < 5, "b": torch.arange(30) < 3})  # 0.5 and 0.1, together 0.2
     method = lehr.TemperatureAnnealing(masks, steps=4, tau=0.3, by_layer=True)
-    rest = [method.chance(0, Part(name, 0, 1, (1,))).rest for name in ("a", "b")]
+    rest = [method.chance(0, Shard(name, 0, 1, (1,))).rest for name in ("a", "b")]
     assert rest == pytest.approx([0.75, 0.15])
     hot = lehr.TemperatureAnnealing(masks, steps=4, tau=1.0, by_layer=True)
-    assert hot.chance(0, Part("a", 0, 1, (1,))).rest == 1.0
+    assert hot.chance(0, Shard("a", 0, 1, (1,))).rest == 1.0
 
 
 def test_zero_temperature_or_zero_length_is_one_shot():
@@ -91,16 +91,16 @@ def test_zero_temperature_or_zero_length_is_one_shot():
 def test_random_annealing_on_the_log_density_path_has_its_expected_density():
     big = Mask({"w": torch.arange(50_000) < 1000})
     method = lehr.RandomAnnealing(big, steps=10, schedule="log-density")
-    part = Part("w", 0, 50_000, (50_000,))
+    shard = Shard("w", 0, 50_000, (50_000,))
     for t in (0, 5, 9):
         expected = (0.02 + 0.98 * 0.5) ** (1 - t / 10) * 0.02 ** (t / 10)
-        assert float(method.chance(t, part).probability(big["w"]).mean()) == pytest.approx(expected, rel=0.02)
+        assert float(method.chance(t, shard).probability(big["w"]).mean()) == pytest.approx(expected, rel=0.02)
 
 
 def test_a_shard_has_its_piece_of_the_initial_probabilities():
     method = lehr.RandomAnnealing(MASK, steps=4)
-    shard = lehr.RandomAnnealing(MASK, steps=4).chance(0, Part("w", 2, 3, (3,)))
-    assert torch.equal(shard.rest, method.chance(0, PART).rest.reshape(-1)[2:])
+    chance = lehr.RandomAnnealing(MASK, steps=4).chance(0, Shard("w", 2, 3, (3,)))
+    assert torch.equal(chance.rest, method.chance(0, WHOLE).rest.reshape(-1)[2:])
 
 
 def test_densities_of_the_deterministic_paths():

@@ -18,17 +18,17 @@ from lehr.masks.granules import Granules
 from lehr.runtime.native import REASON, available
 from lehr.sparsify import sample as module
 from lehr.sparsify.chance import Chance
-from lehr.sparsify.part import Part
 from lehr.sparsify.sample import Sample
+from lehr.sparsify.shard import Shard
 
 needs_engine = pytest.mark.skipif(not available(), reason=REASON)
 
 
-def drawn(sample: Sample, part: Part, target: torch.Tensor, values: torch.Tensor):
+def drawn(sample: Sample, shard: Shard, target: torch.Tensor, values: torch.Tensor):
     """In place, shadow and factor after the compiled draw."""
     values, shadow, factor = values.clone(), torch.full_like(values, 7.0), torch.full_like(values, 7.0)
     done = np.zeros(1, dtype=np.uint8)
-    assert sample.draw(part, target, values, shadow, factor, done)
+    assert sample.draw(shard, target, values, shadow, factor, done)
     assert done[0] == 1
     return values, shadow, factor
 
@@ -49,15 +49,15 @@ def test_it_is_the_reference_to_the_bit(seed, start, step, count, rest, threads)
     special = torch.tensor([float("nan"), float("inf"), -0.0, 1e-42])
     values[: min(count, 4)] = special[: min(count, 4)]
     chance = Chance(torch.rand(count, generator=generator), 0.5) if rest == "each" else Chance(1.0, rest)
-    part = Part("w", start, count, (count,))
+    shard = Shard("w", start, count, (count,))
     sample = Sample(Stream(seed, "w", Purpose.MASK, step, turn=1, rank=3), chance)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found, shadow, factor = drawn(sample, part, target, values)
+        found, shadow, factor = drawn(sample, shard, target, values)
     finally:
         torch.set_num_threads(before)
-    wanted = sample.chosen(part, target).float()
+    wanted = sample.chosen(shard, target).float()
     assert same(factor, wanted)
     assert same(shadow, values), "what was there, to the bit"
     assert same(found.nan_to_num(2.0), (values * wanted).nan_to_num(2.0)), "minus zero where a negative weight is out"
@@ -67,9 +67,9 @@ def test_it_is_the_reference_to_the_bit(seed, start, step, count, rest, threads)
 def test_many_weights_on_several_threads():
     count = 300_001
     target, values = torch.rand(count) < 0.1, torch.randn(count)
-    part, sample = Part("w", 5, count, (count,)), Sample(Stream(1, "w", Purpose.MASK, 9), Chance(1.0, 0.4))
-    found, _, factor = drawn(sample, part, target, values)
-    wanted = sample.chosen(part, target).float()
+    shard, sample = Shard("w", 5, count, (count,)), Sample(Stream(1, "w", Purpose.MASK, 9), Chance(1.0, 0.4))
+    found, _, factor = drawn(sample, shard, target, values)
+    wanted = sample.chosen(shard, target).float()
     assert same(factor, wanted)
     assert same(found, values * wanted)
 
@@ -79,9 +79,9 @@ def test_what_it_cannot_do_is_left_alone():
     target, values = torch.ones(6, dtype=torch.bool), torch.randn(6)
     sample = Sample(Stream(1, "w", Purpose.MASK), Chance(1.0, 0.0))
     done = np.zeros(1, dtype=np.uint8)
-    filters = Part("w", 0, 6, (2, 3), Granules("w", (2, 3), (0,)))
+    filters = Shard("w", 0, 6, (2, 3), Granules("w", (2, 3), (0,)))
     assert not sample.draw(filters, target.reshape(2, 3), *(values.reshape(2, 3).clone() for _ in range(3)), done)
-    plain = Part("w", 0, 6, (6,))
+    plain = Shard("w", 0, 6, (6,))
     assert not sample.draw(plain, target, *(values.double() for _ in range(3)), done)
     wide = torch.randn(12)[::2]
     before = wide.clone()
@@ -118,7 +118,7 @@ def test_autograd_notices_a_draw():
     sample = Sample(Stream(1, "w", Purpose.MASK), Chance(1.0, 0.5))
     local = layer.weight.detach()
     sample.draw(
-        Part("w", 0, 64, (8, 8)), torch.zeros(8, 8, dtype=torch.bool), local, torch.empty(8, 8), torch.empty(8, 8),
+        Shard("w", 0, 64, (8, 8)), torch.zeros(8, 8, dtype=torch.bool), local, torch.empty(8, 8), torch.empty(8, 8),
         np.zeros(1, dtype=np.uint8),
     )  # fmt: skip
     assert layer.weight._version > before

@@ -15,7 +15,7 @@ from lehr.data.batches import evaluation_batches
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.training.averaging import BN_BATCHES, has_batch_norm
 
-Part = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test"]
 
 
 class ConnectSettings(JudgeSettings):
@@ -27,7 +27,7 @@ class ConnectSettings(JudgeSettings):
         default=BN_BATCHES, ge=0
     )  # for batch-norm at every place; 0 mixes the statistics of the two
     examples: int = Field(default=10_000, ge=1)  # of the training set that are judged
-    parts: tuple[Part, ...] = Field(default=("train", "test"), min_length=1)  # of the data
+    parts: tuple[SplitName, ...] = Field(default=("train", "test"), min_length=1)  # of the data
 
 
 def connect(settings: ConnectSettings) -> dict[str, Any]:

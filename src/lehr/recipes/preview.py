@@ -12,7 +12,7 @@ from lehr.masks import Mask
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.runs import TuneSettings
 from lehr.sparsify.method import Method
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 from lehr.training.learning_rates import learning_rates
 
 WEIGHTS = 20_000  # in the stand-in for a network: enough for a density of 1 in 10,000
@@ -49,7 +49,7 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
     weights = {"weight": (shuffled + 1.0) / WEIGHTS}
     mask = Mask({"weight": shuffled >= round(settings.sparsity * WEIGHTS)})
     method = build_method(settings, mask, steps)
-    part = Part("weight", 0, WEIGHTS, (WEIGHTS,))
+    shard = Shard("weight", 0, WEIGHTS, (WEIGHTS,))
     moments = []
     chosen_at = -1
     for step in sorted({round(i * total / POINTS) for i in range(POINTS + 1)} | {method.steps}):
@@ -58,7 +58,7 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
             method.retarget(due, weights)
             chosen_at = due
         target = method.target["weight"]
-        probability = method.chance(step, part).probability(target)
+        probability = method.chance(step, shard).probability(target)
         outside = probability[~target]
         moments.append(
             Moment(

@@ -18,8 +18,8 @@ from lehr.masks import Mask
 from lehr.masks.targets import named_parameter, whole_parameters
 from lehr.sparsify.intercept import Interceptor, watched
 from lehr.sparsify.method import Method
-from lehr.sparsify.part import is_sharded
 from lehr.sparsify.passes import Inactive, Passes, State
+from lehr.sparsify.shard import is_sharded
 from lehr.sparsify.slot import Slot
 from lehr.sparsify.wrappers import (
     called_module,
@@ -125,9 +125,9 @@ class Attachment:
         """The mean of P over all weights that this process holds."""
         total = count = 0.0
         for slot in self.slots:
-            probability = self.method.chance(self.step, slot.part).probability(slot.target)
+            probability = self.method.chance(self.step, slot.shard).probability(slot.target)
             total += float((probability if slot.within is None else probability * slot.within).double().sum())
-            count += slot.part.count
+            count += slot.shard.count
         return total / max(1.0, count)
 
     @contextmanager

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from lehr.base.errors import LehrError, check_fraction, require
 from lehr.masks.targets import Modules, target_parameters
-from lehr.sparsify.part import is_sharded
+from lehr.sparsify.shard import is_sharded
 from lehr.sparsify.wrappers import check_held, plain_module, plain_optimizer
 
 

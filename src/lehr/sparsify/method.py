@@ -19,7 +19,7 @@ from lehr.masks.budget import round_half_up
 from lehr.masks.choice import best_n_of_m, fold_all, fold_groups, keep_best, spread_groups
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import Chance
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 M = TypeVar("M", bound="Method")
 Target = Literal["fixed", "moving"]
@@ -135,8 +135,8 @@ class Method(ABC):
         return t >= self.steps
 
     @abstractmethod
-    def chance(self, t: int, part: Part) -> Chance:
-        """P for the part of one parameter at step t, relative to `target`."""
+    def chance(self, t: int, shard: Shard) -> Chance:
+        """P for the shard of one parameter at step t, relative to `target`."""
 
     def density(self, t: int) -> float:
         """Density of the target at step t: constant, unless the method lets it fall."""

@@ -58,7 +58,7 @@ class Passes:
             collecting = method.wants_gradients(step)
             for slot in self.slots:
                 slot.collecting = collecting
-                chance = SETTLED if wanted is State.JUDGED else method.chance(step, slot.part)
+                chance = SETTLED if wanted is State.JUDGED else method.chance(step, slot.shard)
                 if chance.settled:
                     slot.draw(None, first=self.turn == 0)
                 elif method.realise == "mean":
@@ -73,7 +73,7 @@ class Passes:
         if method.redraw_every > 1:  # the same numbers for several steps; what they are compared with may fall
             step, turn = step - step % method.redraw_every, 0
         return Sample(
-            Stream(method.seed, slot.part.source, Purpose.MASK, step, turn, self.rank or 0), chance, method.mirrored
+            Stream(method.seed, slot.shard.source, Purpose.MASK, step, turn, self.rank or 0), chance, method.mirrored
         )
 
     def rest(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lehr.base.draws import LEVELS, Stream
 from lehr.runtime.native import available, native
 from lehr.sparsify.chance import Chance
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Sample:
     chance: Chance
     mirrored: bool = False
 
-    def chosen(self, part: Part, target: Tensor) -> Tensor:
-        """Bool, in the part's shape."""
+    def chosen(self, shard: Shard, target: Tensor) -> Tensor:
+        """Bool, in the shard's shape."""
         if self.mirrored:
-            return ~Sample(self.stream, self.chance).chosen(part, ~target)
+            return ~Sample(self.stream, self.chance).chosen(shard, ~target)
         single = self.chance.single
         if single is not None:
-            return part.bernoulli(self.stream, single).to(target.device).logical_or_(target)
-        return part.bernoulli(self.stream, self.chance.probability(target))
+            return shard.bernoulli(self.stream, single).to(target.device).logical_or_(target)
+        return shard.bernoulli(self.stream, self.chance.probability(target))
 
     def draw(
-        self, part: Part, target: Tensor, values: Tensor, shadow: Tensor, factor: Tensor, done: NDArray[np.uint8]
+        self, shard: Shard, target: Tensor, values: Tensor, shadow: Tensor, factor: Tensor, done: NDArray[np.uint8]
     ) -> bool:
         """Put the values into `shadow`, the draw as 0.0 and 1.0 into `factor`, and multiply the values by it.
 
         Args:
-            part: which weights of the parameter these are.
+            shard: which weights of the parameter these are.
             target: bool, which weights are of the target.
             values, shadow, factor: of the same shape.
             done: one byte that becomes 1 when all is done, before anything can interrupt.
@@ -51,14 +51,14 @@ class Sample:
         """
         arrays = (target, values, shadow, factor)
         plain = all(t.device.type == "cpu" and t.is_contiguous() for t in arrays)
-        if self.mirrored or part.granules is not None or not plain or values.dtype != torch.float32 or not available():
+        if self.mirrored or shard.granules is not None or not plain or values.dtype != torch.float32 or not available():
             return False
         single = self.chance.single
         inside = None if single is None else target.view(torch.uint8).reshape(-1).numpy()
         probability = self.chance.probability(target).reshape(-1).numpy() if single is None else None
         key, counter = self.stream.address
         native().draw(
-            key, counter, part.start, int((single or 0.0) * LEVELS + 0.5), inside, probability,
+            key, counter, shard.start, int((single or 0.0) * LEVELS + 0.5), inside, probability,
             *(t.reshape(-1).numpy() for t in arrays[1:]), done, torch.get_num_threads(),
         )  # fmt: skip
         # Autograd is to notice what it did not see.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lehr.masks.granules import Granules
-from lehr.sparsify.part import Part, is_sharded, local_tensor, parameter_of, whole_like
 from lehr.sparsify.sample import Sample
+from lehr.sparsify.shard import Shard, is_sharded, local_tensor, parameter_of, whole_like
 
 
 class Slot:
@@ -35,8 +35,8 @@ class Slot:
         self.owner, self.attribute, self.name = owner, attribute, name
         self.on_gradient = on_gradient
         self.home = self.parameter  # the one that the optimizer moves
-        self.part = Part.of(name, self.parameter, granules)
-        self.target = torch.ones(self.part.shape, dtype=torch.bool, device=self.local.device)
+        self.shard = Shard.of(name, self.parameter, granules)
+        self.target = torch.ones(self.shard.shape, dtype=torch.bool, device=self.local.device)
         self.within: Tensor | None = None  # what may ever take part; None is everything
         self.inside = torch.ones_like(self.target, dtype=self.local.dtype)  # the target as 0.0 and 1.0
         self.factor = self.inside
@@ -77,13 +77,13 @@ class Slot:
     def set_target(self, whole: Tensor) -> None:
         """Take up a target mask given for the whole parameter."""
         local = self.local
-        self.target = self.part.cut(whole).to(local.device)
+        self.target = self.shard.cut(whole).to(local.device)
         self.inside = self.target.to(local.dtype)
         self.forget()
 
     def set_within(self, whole: Tensor) -> None:
         """Take up the mask outside which nothing ever takes part."""
-        self.within = self.part.cut(whole).to(self.local.device)
+        self.within = self.shard.cut(whole).to(self.local.device)
 
     def _follow(self, local: Tensor) -> None:
         """Move along when the user has moved the network to another device or type."""
@@ -186,7 +186,7 @@ class Slot:
             self.factor = self._drawn
         if not (isinstance(chosen, Sample) and self._sample(chosen, local)):
             if isinstance(chosen, Sample):
-                chosen = chosen.chosen(self.part, self.target)
+                chosen = chosen.chosen(self.shard, self.target)
             if chosen is not None:
                 chosen = chosen if self.within is None else chosen * self.within
                 # copy_ of bytes is vectorised, of bools it is not.
@@ -199,7 +199,9 @@ class Slot:
     def _sample(self, chosen: Sample, local: Tensor) -> bool:
         """Draw in one pass over the weights, where that can be done."""
         assert self.shadow is not None
-        return self.within is None and chosen.draw(self.part, self.target, local, self.shadow, self.factor, self._there)
+        return self.within is None and chosen.draw(
+            self.shard, self.target, local, self.shadow, self.factor, self._there
+        )
 
     def _begin_accumulation(self) -> None:
         """Remember what earlier passes of this step have left, or that it was zeroed meanwhile."""

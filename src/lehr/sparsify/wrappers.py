@@ -10,7 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from lehr.base.errors import LehrError
 from lehr.masks import Mask
-from lehr.sparsify.part import local_tensor
+from lehr.sparsify.shard import local_tensor
 
 
 def called_module(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from lehr.analysis.stability import Distance, distance
 from lehr.base.errors import require
 from lehr.base.files import read_json, write_json
 from lehr.masks import Mask
-from lehr.recipes.connect import ConnectSettings, Part, connect
+from lehr.recipes.connect import ConnectSettings, SplitName, connect
 from lehr.runs import RunFolder, validated
 from lehr.study.ticket import OTHER
 
@@ -31,7 +31,7 @@ def dense_copies(start: str, seeds: int) -> list[dict[str, Any]]:
     return again + [{**own, "row": ORDER, "seed": seed, "ticket_order": OTHER + seed} for seed in range(seeds)]
 
 
-def barrier_between(a: str, b: str, out: Path, *, part: Part, points: int, bn_batches: int) -> float:
+def barrier_between(a: str, b: str, out: Path, *, part: SplitName, points: int, bn_batches: int) -> float:
     """The error barrier between two runs of a study, in [0, 1]; measured once and kept."""
 
     def measured() -> list[float]:

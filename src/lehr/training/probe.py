@@ -15,7 +15,7 @@ from lehr.data import Batches, Dataset
 from lehr.masks import Mask
 from lehr.sparsify import Attachment
 from lehr.sparsify.method import Method
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 from lehr.training.losses import task_loss
 
 BATCHES = 8  # training batches that are looked at, each with a draw of its own
@@ -170,10 +170,10 @@ def _drawn(model: nn.Module, target: Mask, method: Method, step: int, number: in
     """The masked weights under a draw of P, or faded by P where the method does that."""
     result = {}
     for name, parameter in _masked(model, target).items():
-        part = Part.of(name, parameter, target.granules(name))
-        chance = method.chance(step, part).probability(target[name].to(parameter.device))
+        shard = Shard.of(name, parameter, target.granules(name))
+        chance = method.chance(step, shard).probability(target[name].to(parameter.device))
         if method.realise == "sample":
-            stream = Stream(method.seed + PROBE_SEED, part.source, Purpose.MASK, step, number)
-            chance = part.bernoulli(stream, chance).to(parameter.dtype)
+            stream = Stream(method.seed + PROBE_SEED, shard.source, Purpose.MASK, step, number)
+            chance = shard.bernoulli(stream, chance).to(parameter.dtype)
         result[name] = parameter.detach() * chance
     return result

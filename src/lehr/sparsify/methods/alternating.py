@@ -13,7 +13,7 @@ from lehr.masks import Mask
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import NOTHING, Method, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class AlternatingCompression(Method):
@@ -70,7 +70,7 @@ class AlternatingCompression(Method):
         full = 1.0 if self.within is None else self.within.density
         return full if self.dense(t) else self.initial.density
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         return SETTLED
 
     def retarget(self, t: int, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] = NOTHING) -> None:

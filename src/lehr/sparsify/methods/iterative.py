@@ -9,7 +9,7 @@ from lehr.masks import Mask
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import Method, Target, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class Iterative(Method):
@@ -51,7 +51,7 @@ class Iterative(Method):
     def reselects(self) -> bool:
         return True
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         return SETTLED
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from lehr.masks import Mask
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import Method, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class OneShot(Method):
@@ -23,7 +23,7 @@ class OneShot(Method):
     def __init__(self, mask: Mask, *, within: Mask | None = None, seed: int = 0) -> None:
         super().__init__(mask, within=within, seed=seed)
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         return SETTLED
 
 

@@ -12,7 +12,7 @@ from lehr.masks import Mask
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import Method, Realise, Target, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class RandomAnnealing(Method):
@@ -23,8 +23,8 @@ class RandomAnnealing(Method):
     >>> import torch
     >>> m = torch.tensor([True, False, False])
     >>> method = RandomAnnealing(Mask({"w": m}), steps=4, schedule="linear")
-    >>> part = Part("w", 0, 3, (3,))
-    >>> early, late = (method.chance(t, part).probability(m) for t in (0, 2))
+    >>> shard = Shard("w", 0, 3, (3,))
+    >>> early, late = (method.chance(t, shard).probability(m) for t in (0, 2))
     >>> bool(early[0] == 1) and torch.allclose(late[1:], early[1:] / 2)
     True
     """
@@ -62,18 +62,18 @@ class RandomAnnealing(Method):
         self.all_weights = all_weights
         self._cache: dict[str, Tensor] = {}  # P_0, a pure function of (seed, name, index): never saved
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         # The mean of P_0 is 1/2, which is where the log-density path starts.
         level = 2 * temperature(self.schedule, self.progress(t), 0.5, self.schedule_density)
         if level == 0.0:
             return SETTLED
-        p0 = self._initial(part)
+        p0 = self._initial(shard)
         return Chance(kept=1.0 - level * (1.0 - p0) if self.all_weights else 1.0, rest=level * p0)
 
-    def _initial(self, part: Part) -> Tensor:
-        cached = self._cache.get(part.name)
-        if cached is None or cached.shape != part.shape:
-            cached = self._cache[part.name] = part.uniform(Stream(self.seed, part.source, Purpose.INITIAL))
+    def _initial(self, shard: Shard) -> Tensor:
+        cached = self._cache.get(shard.name)
+        if cached is None or cached.shape != shard.shape:
+            cached = self._cache[shard.name] = shard.uniform(Stream(self.seed, shard.source, Purpose.INITIAL))
         return cached
 
 

@@ -15,7 +15,7 @@ from lehr.masks import Mask
 from lehr.masks.choice import keep_best
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import NOTHING, RESELECTIONS, Method, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 EVERY = 100  # optimizer steps between two changes, unless told otherwise or the phase is short
 
@@ -70,7 +70,7 @@ class SparseEvolution(Method):
     def due(self, t: int) -> bool:
         return 0 < t < self.steps and t % self.reselect_every == 0
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         return SETTLED
 
     def growth(self, name: str, t: int, gradients: Mapping[str, Tensor]) -> Tensor:

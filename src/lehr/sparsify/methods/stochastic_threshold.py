@@ -15,7 +15,7 @@ from lehr.masks.choice import fold_groups
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import NOTHING, Method, Realise, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class StochasticThreshold(Method):
@@ -36,7 +36,7 @@ class StochasticThreshold(Method):
     >>> import torch
     >>> method = StochasticThreshold(Mask({"w": torch.tensor([True, False])}), tau=1.0, steps=4, schedule="linear")
     >>> method.retarget(2, {"w": torch.tensor([4.0, 1.0])})  # T = 0.5, density 0.5625: one weight of two, theta = 4
-    >>> method.chance(2, Part("w", 0, 2, (2,))).probability(method.target["w"])
+    >>> method.chance(2, Shard("w", 0, 2, (2,))).probability(method.target["w"])
     tensor([0.5000, 0.0588])
     """
 
@@ -96,11 +96,11 @@ class StochasticThreshold(Method):
             # What a layer keeps so as not to be empty lies below theta, and is to be in at the end.
             self._ratios[name] = torch.where(self.target[name].to(ratio.device), ratio.abs(), ratio)
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         blur = temperature(self.schedule, self.progress(t), self.tau, self.initial.density)
-        if blur == 0.0 or part.name not in self._ratios:
+        if blur == 0.0 or shard.name not in self._ratios:
             return SETTLED
-        chance = torch.sigmoid(part.cut(self._ratios[part.name]) / blur)
+        chance = torch.sigmoid(shard.cut(self._ratios[shard.name]) / blur)
         return Chance(kept=chance, rest=chance)
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lehr.masks import Mask
 from lehr.masks.selection import Scope
 from lehr.sparsify.chance import SETTLED, Chance
 from lehr.sparsify.method import Method, Realise, Target, methods
-from lehr.sparsify.part import Part
+from lehr.sparsify.shard import Shard
 
 
 class TemperatureAnnealing(Method):
@@ -32,7 +32,7 @@ class TemperatureAnnealing(Method):
 
     >>> import torch
     >>> method = TemperatureAnnealing(Mask({"w": torch.tensor([True, False])}), tau=0.5, steps=4, schedule="linear")
-    >>> [method.chance(t, Part("w", 0, 2, (2,))).rest for t in range(5)]
+    >>> [method.chance(t, Shard("w", 0, 2, (2,))).rest for t in range(5)]
     [0.5, 0.375, 0.25, 0.125, 0.0]
     """
 
@@ -80,12 +80,12 @@ class TemperatureAnnealing(Method):
         self._counted: Mask | None = None
         self._densities: dict[str, float] = {}
 
-    def chance(self, t: int, part: Part) -> Chance:
+    def chance(self, t: int, shard: Shard) -> Chance:
         level = temperature(self.schedule, self.progress(t), self.tau, self.schedule_density)
         if level == 0.0:
             return SETTLED
         if self.by_layer:
-            level = min(1.0, level * self._relative_density(part.name))
+            level = min(1.0, level * self._relative_density(shard.name))
         return Chance(kept=1.0 - level if self.all_weights else 1.0, rest=level)
 
     def _relative_density(self, name: str) -> float:

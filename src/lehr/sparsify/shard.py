@@ -1,4 +1,4 @@
-"""`Part`: the piece of a named parameter that this process holds."""
+"""`Shard`: the piece of a named parameter that this process holds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lehr.masks.granules import Granules
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """Where a local tensor lies in its whole parameter: weights `start` to `start + count`, row-major.
 
-    An unsharded parameter is one part. Under FSDP2 each rank holds a run of whole rows, so its part
+    An unsharded parameter is one shard. Under FSDP2 each rank holds a run of whole rows, so its shard
     is a run of indices, and it draws what the whole would there. Weights of one granule share their
     number; `granules` None means that every weight has its own.
 
     >>> import torch
-    >>> Part.of("w", nn.Parameter(torch.zeros(2, 3))).count
+    >>> Shard.of("w", nn.Parameter(torch.zeros(2, 3))).count
     6
     """
 
@@ -37,8 +37,8 @@ class Part:
         return self.name if self.granules is None else self.granules.group
 
     @classmethod
-    def of(cls, name: str, parameter: Tensor, granules: Granules | None = None) -> Part:
-        """The part of a parameter, a plain tensor or one that FSDP2 has sharded along its first dimension."""
+    def of(cls, name: str, parameter: Tensor, granules: Granules | None = None) -> Shard:
+        """The shard of a parameter, a plain tensor or one that FSDP2 has sharded along its first dimension."""
         local, start = local_tensor(parameter), 0
         if is_sharded(parameter) and local.numel():
             from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
@@ -50,19 +50,19 @@ class Part:
         return cls(name, start, local.numel(), tuple(local.shape), None if single else granules)
 
     def uniform(self, stream: Stream) -> Tensor:
-        """This part's ``U(0, 1)`` numbers of a stream, in the local shape."""
+        """This shard's ``U(0, 1)`` numbers of a stream, in the local shape."""
         if self.granules is not None:
             return self.cut(self.granules.spread(stream.uniform(0, self.granules.count)))
         return stream.uniform(self.start, self.count).reshape(self.shape)
 
     def bernoulli(self, stream: Stream, probability: float | Tensor) -> Tensor:
-        """This part's draws, bool in the local shape: of one chance for all, or of one for each weight.
+        """This shard's draws, bool in the local shape: of one chance for all, or of one for each weight.
 
         Weights of a granule must have the same chance; they are in or out together.
 
         >>> import torch
         >>> from lehr.base.draws import Purpose
-        >>> filters = Part("w", 0, 6, (2, 3), Granules("w", (2, 3), (0,)))
+        >>> filters = Shard("w", 0, 6, (2, 3), Granules("w", (2, 3), (0,)))
         >>> drawn = filters.bernoulli(Stream(3, "w", Purpose.MASK), torch.full((2, 3), 0.5))
         >>> bool((drawn.all(1) | ~drawn.any(1)).all())
         True
@@ -81,7 +81,7 @@ class Part:
         """This part of a tensor that has the whole parameter's shape.
 
         >>> import torch
-        >>> Part("w", 2, 2, (1, 2)).cut(torch.arange(6).reshape(3, 2)).tolist()
+        >>> Shard("w", 2, 2, (1, 2)).cut(torch.arange(6).reshape(3, 2)).tolist()
         [[2, 3]]
         """
         return whole.reshape(-1)[self.start : self.start + self.count].reshape(self.shape)
