@@ -23,6 +23,7 @@ OPTIONS = {
 TESTS = [
     "tests/runtime/test_kernels.py",
     "tests/runtime/test_net.py",
+    "tests/runtime/test_nets.py",
     "tests/runtime/test_graph.py",
     "tests/sparsify/test_sample.py",
 ]

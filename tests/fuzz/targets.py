@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import tempfile
 import tracemalloc
 import warnings
 import zlib
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from lehr.base.errors import LehrError
+from lehr.deploy.family import save_family
+from lehr.masks.partition import partition
 from lehr.runtime.file import Contents, pack, read, unpack
 from lehr.runtime.graph import graph_of
 from lehr.runtime.lowering import lower
 from lehr.runtime.lowering.steps import Machine
 from lehr.runtime.native import native
 from lehr.runtime.net import Net, load
+from lehr.runtime.nets import Nets, load_nets
 from tests.fuzz.networks import GRAPHS, TENSORS
 from tests.runtime.forged import entries_of, file_of, leaves
 
@@ -62,7 +67,27 @@ SMALL = 2**15  # lines of an arena that is run
 def files() -> list[bytes]:
     """Files to begin with: those of the corpus, of each version, and some that hold a graph."""
     found = [path.read_bytes() for path in sorted(FOLDER.glob("corpus/*.lehr")) + sorted(FOLDER.glob("files/*.lehr"))]
-    return found + [pack(Contents({}, TENSORS, graph)).content for graph in GRAPHS]
+    return found + [pack(Contents({}, TENSORS, graph)).content for graph in GRAPHS] + families()
+
+
+def families() -> list[bytes]:
+    """Files of members whose places are told by those of others: parts of one deal, and equal masks."""
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 3)
+    ).eval()
+    parts = partition(plain, 3)
+    found = []
+    for masks in (parts, (parts[0], parts[0], parts[1])):
+        members = [copy.deepcopy(plain) for _ in masks]
+        for mask, member in zip(masks, members, strict=True):
+            mask.apply_(member)
+        with tempfile.TemporaryDirectory() as folder:
+            saved = save_family(
+                members, Path(folder) / "family.lehr", masks=masks, example_inputs=torch.zeros(1, 2, 6, 6)
+            )
+            found.append(saved.path.read_bytes())
+    return found
 
 
 FILES = files()
@@ -99,7 +124,9 @@ def a_file(rng: random.Random, folder: Path) -> str:
         tracemalloc.stop()
         assert peak < 300 * len(content) + 50e6, f"{peak / 1e6:.0f} MB for {len(content):,} bytes"
     try:
-        if contents.graph is not None:
+        if contents.graph is not None and contents.about.get("members"):
+            _run_together(load_nets(path, threads=2))
+        elif contents.graph is not None:
             _run(load(path, threads=2))
     except LehrError as error:
         return _one_sentence(error)
@@ -166,6 +193,13 @@ def _run(net: Net) -> None:
             found = net(*(np.ones((count, *shape), dtype=np.float32) for _, shape in net.graph.inputs))
         for array in found if isinstance(found, tuple) else (found,):
             assert len(array) == count
+
+
+def _run_together(nets: Nets) -> None:
+    for net in nets.nets:
+        _run(net)
+    if all(net.program(False)[1].lines <= SMALL for net in nets.nets):
+        nets.members(*(np.ones((2, *shape), dtype=np.float32) for _, shape in nets.nets[0].graph.inputs))
 
 
 def _one_sentence(error: LehrError) -> str:

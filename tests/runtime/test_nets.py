@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lehr import LehrError
+from lehr.runtime.file import Contents, pack
 from lehr.runtime.native import available, native
 from lehr.runtime.net import MANY, Net
-from lehr.runtime.nets import Nets, mean_probabilities
+from lehr.runtime.nets import Nets, load_nets, mean_probabilities
 from tests.runtime.nets import NO_ENGINE, conv, graph, node, stored
 
 pytestmark = pytest.mark.skipif(not available(), reason=NO_ENGINE)
@@ -112,3 +115,14 @@ def test_a_probability_too_small_for_a_float_is_no_infinite_loss():
     found = mean_probabilities(members)
     assert np.isfinite(found).all()
     assert np.allclose(found, wanted)
+
+
+def test_a_file_whose_members_have_several_outputs_is_refused(tmp_path):
+    two = graph({"x": (2, 3, 3)}, node("mean", "x", "a"), node("flatten", "x", "b"), outputs="a b")
+    path = tmp_path / "two.lehr"
+    tensors = {
+        f"{i}/{name}": replace(one, name=f"{i}/{name}") for i in range(2) for name, one in stored(w=[1.0]).items()
+    }
+    path.write_bytes(pack(Contents({"members": 2}, tensors, two.plain())).content)
+    with pytest.raises(LehrError, match="its members have 2 outputs, and answers of one are put together"):
+        load_nets(path)

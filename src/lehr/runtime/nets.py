@@ -81,6 +81,10 @@ def load_nets(path: str | Path, *, threads: int | None = None) -> Nets:
         require(contents.graph is not None, "it holds no graph: save it with example inputs")
         assert contents.graph is not None
         graph = graph_of(contents.graph)
+        require(
+            len(graph.outputs) == 1,
+            f"its members have {len(graph.outputs)} outputs, and answers of one are put together",
+        )
         return Nets([Net(graph, member_tensors(contents.tensors, i), threads=threads) for i in range(count)])
     except LehrError as error:
         raise LehrError(f"{path}: {error}") from None
