@@ -16,7 +16,7 @@ import pytest
 
 from lehr import LehrError
 from lehr.study import ray_workers
-from lehr.study.execute import Job, State
+from lehr.study.execute import Job, RunState
 from lehr.study.plan import plan
 from lehr.study.run import Workers, read_study_folder, run_study
 from tests.cli.test_bad_input import Shell
@@ -281,13 +281,13 @@ class FakeRay:
         return self.work(self, *self.asked[reference][1:])
 
 
-def do_with(work, monkeypatch, tmp_path, **study) -> list[tuple[str, State]]:
+def do_with(work, monkeypatch, tmp_path, **study) -> list[tuple[str, RunState]]:
     """What is told of each run of a small study where workers do `work`."""
     monkeypatch.setitem(sys.modules, "ray", FakeRay(work))
     monkeypatch.setattr(ray_workers, "_check_shared", lambda *_: None)
     monkeypatch.setattr(ray_workers, "GLANCE", 0.0)
     jobs = jobs_of(tmp_path, **study)
-    told: list[tuple[str, State]] = []
+    told: list[tuple[str, RunState]] = []
     ray_workers.do_all_on_ray(jobs, lambda job, state: told.append((job.run.folder.rpartition("-")[0], state)))
     return told
 
@@ -397,5 +397,5 @@ def test_a_run_that_no_machine_could_take_is_refused_and_not_waited_for(monkeypa
 
 def test_the_environment_of_a_launch_is_not_that_of_a_run(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(ray_workers, "do", lambda job: State("done", os.environ.get("WORLD_SIZE", "none")))
+    monkeypatch.setattr(ray_workers, "do", lambda job: RunState("done", os.environ.get("WORLD_SIZE", "none")))
     assert ray_workers._work(None, None) == ("done", "none")

@@ -16,7 +16,7 @@ from lehr.cli.small_study import command, done, threads_of
 
 if TYPE_CHECKING:
     from lehr.analysis.stability import Distance
-    from lehr.study.mask_statistics import LayerRow
+    from lehr.study.mask_statistics import MaskLayerRow
     from lehr.study.stability import Stability
 
 
@@ -120,7 +120,7 @@ def _table(rows: Sequence[Stability]) -> Table:
     return table
 
 
-def _layers(rows: Sequence[LayerRow]) -> Table:
+def _layers(rows: Sequence[MaskLayerRow]) -> Table:
     table = Table()
     several = any(row.overlap is not None for row in rows)
     for heading in ("layer", "left", *(("alike in two seeds", "by chance") if several else ()), "travel"):

@@ -35,27 +35,27 @@ class Job:
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """What has become of a run: ``done``, ``failed`` (and why), ``busy`` elsewhere, or ``open``."""
 
     status: str
     reason: str = ""
 
 
-def state_of(path: Path) -> State:
+def state_of(path: Path) -> RunState:
     """What a run folder says."""
     folder = RunFolder(path)
     if folder.done:
         result = folder.result()
-        return State("failed", result["failed"]) if "failed" in result else State("done")
+        return RunState("failed", result["failed"]) if "failed" in result else RunState("done")
     failure = path / FAILURE
     if failure.is_file():
         value = read_json(failure)
-        return State("failed", str(value.get("reason", "")) if isinstance(value, dict) else "")
-    return State("open")
+        return RunState("failed", str(value.get("reason", "")) if isinstance(value, dict) else "")
+    return RunState("open")
 
 
-def do(job: Job) -> State:
+def do(job: Job) -> RunState:
     """Do a run that is not done, or go on with it.
 
     A run that diverges has that as its result; any other failure is recorded beside it, with the
@@ -73,25 +73,25 @@ def do(job: Job) -> State:
         if before.status == "failed":
             return record_failure(job, parent_failed(before.reason))
         if before.status == "open":
-            return State("busy")  # another process trains it
+            return RunState("busy")  # another process trains it
     if folder.busy:
-        return State("busy")
+        return RunState("busy")
     (job.path / FAILURE).unlink(missing_ok=True)
     try:
         kinds[job.run.kind].run(job.run.settings, job.path, job.parent)
     except Busy:
-        return State("busy")
+        return RunState("busy")
     except (Interrupted, CannotWrite):
         raise
     except Diverged as error:
         folder.fail(str(error))
-        return State("failed", str(error))
+        return RunState("failed", str(error))
     except LehrError as error:
         return record_failure(job, str(error))
     except Exception as error:  # a user's network or data may raise anything
         reason = f"{type(error).__name__}: {one_line(error, 500)}"
         return record_failure(job, reason, traceback.format_exc())
-    return State("done")
+    return RunState("done")
 
 
 PARENT_FAILED = "the run that it starts from failed"
@@ -102,13 +102,13 @@ def parent_failed(reason: str) -> str:
     return reason if reason.startswith(PARENT_FAILED) else f"{PARENT_FAILED}: {reason}"
 
 
-def record_failure(job: Job, reason: str, trace: str = "") -> State:
+def record_failure(job: Job, reason: str, trace: str = "") -> RunState:
     """Write down why a run could not be done."""
     write_json(job.path / FAILURE, {"reason": reason, "traceback": trace.splitlines()})
-    return State("failed", reason)
+    return RunState("failed", reason)
 
 
-def do_all(jobs: Sequence[Job], told: Callable[[Job, State], None]) -> None:
+def do_all(jobs: Sequence[Job], told: Callable[[Job, RunState], None]) -> None:
     """Do the jobs in order in this process, leaving those that another process does to it, and wait for those.
 
     `told` hears of each as it ends. Raises as `do`.

@@ -22,7 +22,7 @@ MASKS = {NAME: "ticket", "shuffle": "random"}
 
 
 @dataclass(frozen=True)
-class LayerRow:
+class MaskLayerRow:
     """One layer of the masks of one level, rewound to one step; means over seeds.
 
     Args:
@@ -50,7 +50,7 @@ class LayerRow:
         return asdict(self)
 
 
-def mask_statistics(found: Findings) -> list[LayerRow]:
+def mask_statistics(found: Findings) -> list[MaskLayerRow]:
     """Rows by step, level, mask and layer, of tickets that were reset to step k and whose weights are there; none of others."""
     runs = {run.folder: run for run in found.runs}
     groups: dict[tuple[str, float, str], list[Cell]] = {}
@@ -66,7 +66,7 @@ def mask_statistics(found: Findings) -> list[LayerRow]:
     return rows
 
 
-def _layers(start: str, mask: str, sparsity: float, folders: Sequence[RunFolder]) -> list[LayerRow]:
+def _layers(start: str, mask: str, sparsity: float, folders: Sequence[RunFolder]) -> list[MaskLayerRow]:
     masks = [Mask.load(folder.mask) for folder in folders]
     shared = [overlap(a, b) for a, b in combinations(masks, 2)]
     went = [
@@ -77,5 +77,5 @@ def _layers(start: str, mask: str, sparsity: float, folders: Sequence[RunFolder]
         density = fmean(float(own[name].double().mean()) for own in masks)
         alike = fmean(one[name] for one in shared) if shared else None
         far = fmean(one[name] for one in went)
-        rows.append(LayerRow(start, mask, 1.0 - sparsity, name, density, alike, density / (2.0 - density), far))
+        rows.append(MaskLayerRow(start, mask, 1.0 - sparsity, name, density, alike, density / (2.0 - density), far))
     return rows

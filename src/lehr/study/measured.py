@@ -8,7 +8,7 @@ from typing import Any
 
 from lehr.base.files import write_json, write_text
 from lehr.report.between import stability_plot
-from lehr.study.mask_statistics import LayerRow, mask_statistics
+from lehr.study.mask_statistics import MaskLayerRow, mask_statistics
 from lehr.study.run import Findings
 from lehr.study.stability import Stability, left_out, stability
 
@@ -18,7 +18,7 @@ class Measured:
     """Stability of every step and level of a study, its masks by layer, what a failed run costs in words, and the plots."""
 
     rows: tuple[Stability, ...]
-    layers: tuple[LayerRow, ...]
+    layers: tuple[MaskLayerRow, ...]
     left_out: tuple[str, ...]
     plots: tuple[Path, ...]
 
@@ -36,7 +36,7 @@ class Measured:
         """The rows of one step."""
         return [row for row in self.rows if row.start == step]
 
-    def last_ticket(self, step: str) -> list[LayerRow]:
+    def last_ticket(self, step: str) -> list[MaskLayerRow]:
         """The layers of the ticket of the last level."""
         own = [row for row in self.layers if row.start == step and row.mask == "ticket"]
         return [row for row in own if abs(row.level - self.smallest) < 1e-9]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lehr.base.errors import CannotWrite, Interrupted, LehrError, one_line
-from lehr.study.execute import Job, State, do, parent_failed, record_failure, state_of
+from lehr.study.execute import Job, RunState, do, parent_failed, record_failure, state_of
 from lehr.training.interrupt import stop_on_signal
 
 GLANCE = 0.2  # seconds between looks at what else has happened
@@ -22,7 +22,7 @@ OBJECTS = 100 * 2**20  # bytes of Ray's object store: our jobs and their ends ar
 
 def do_all_on_ray(
     jobs: Sequence[Job],
-    told: Callable[[Job, State], None],
+    told: Callable[[Job, RunState], None],
     *,
     workers: int = 2,
     address: str | None = None,
@@ -99,7 +99,7 @@ def _work(job: Job, before: object) -> tuple[str, str]:
     return state.status, state.reason
 
 
-def _result(ray: Any, reference: Any, job: Job) -> State:
+def _result(ray: Any, reference: Any, job: Job) -> RunState:
     try:
         status, reason = ray.get(reference)
     except ray.exceptions.WorkerCrashedError:  # its own, or of the run that it waits for
@@ -114,10 +114,10 @@ def _result(ray: Any, reference: Any, job: Job) -> State:
         raise CannotWrite(reason)
     if status == "interrupted":
         raise Interrupted(reason)
-    return State(status, reason)
+    return RunState(status, reason)
 
 
-def _check_shared(job: Job, state: State) -> None:
+def _check_shared(job: Job, state: RunState) -> None:
     if state.status == "done" and state_of(job.path).status != "done":
         raise LehrError(
             f"a worker has done {job.path}, which is not to be seen here: give --out a folder that all machines share"

@@ -33,7 +33,7 @@ ALONE = Workers()
 
 
 @dataclass(frozen=True)
-class Probe:
+class Instability:
     """The dense network from one step on: the mean barrier of the validation error between two orders of its data."""
 
     start: str
@@ -47,7 +47,7 @@ class Rewound:
     study: Study
     out: Path | None
     step: str = ""
-    probes: tuple[Probe, ...] = ()
+    probes: tuple[Instability, ...] = ()
     same: tuple[str, ...] = ()
 
 
@@ -87,7 +87,7 @@ def _step(branch: str) -> str | None:
 
 def earliest(
     out: Path, *, seeds: int = 1, workers: Workers = ALONE, show: bool = False, **settings: Any
-) -> tuple[str, list[Probe]]:
+) -> tuple[str, list[Instability]]:
     """The earliest step of a menu, 0 to a fifth of training, from which two orders of the data are connected (1912.05671).
 
     Bisection, as the barrier falls with the step: of two neighbours on the menu one was found to be above 2 % and the other below. The
@@ -134,7 +134,7 @@ def earliest(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if barrier(menu[middle]) < STABLE else (middle, high)
-    probes = [Probe(f"{step}it" if step else "0", known[step]) for step in sorted(known)]
+    probes = [Instability(f"{step}it" if step else "0", known[step]) for step in sorted(known)]
     if high == len(menu):
         raise LehrError(
             f"from step {menu[-1]} on, a fifth of training, two orders of the data still end {100 * known[menu[-1]]:.1f} points apart: "

@@ -21,7 +21,7 @@ from lehr.runs.folder import holds_something
 from lehr.study.check import check
 from lehr.study.definition import Run, Study
 from lehr.study.estimate import Estimate, estimate
-from lehr.study.execute import Job, State, do_all
+from lehr.study.execute import Job, RunState, do_all
 from lehr.study.plan import plan
 from lehr.study.ray_workers import do_all_on_ray
 from lehr.study.results import FILE, Record, cells_of, gather, read_results, write_results
@@ -244,7 +244,7 @@ class _Board:
         with bar(title, len(jobs), show=show) as line:
             count = 0
 
-            def told(job: Job, state: State) -> None:
+            def told(job: Job, state: RunState) -> None:
                 nonlocal count
                 count += 1
                 line.update(count, "" if state.status == "done" else f"{job.run.folder} failed")
