@@ -24,8 +24,8 @@ import torch
 from lehr.base.draws import Purpose, Stream
 from lehr.base.environment import environment
 from lehr.sparsify.chance import Chance
-from lehr.sparsify.part import Part
 from lehr.sparsify.sample import Sample
+from lehr.sparsify.shard import Shard
 
 COUNT, REST, SPARSITY = 1_000_000, 0.3, 0.9
 
@@ -34,7 +34,7 @@ def ways() -> dict[str, Callable[[int], object]]:
     """Each draws for a step."""
     target = torch.rand(COUNT) < 1 - SPARSITY
     values, shadow, factor = torch.randn(COUNT), torch.empty(COUNT), torch.empty(COUNT)
-    part, chance, done = Part("w", 0, COUNT, (COUNT,)), Chance(1.0, REST), np.zeros(1, dtype=np.uint8)
+    part, chance, done = Shard("w", 0, COUNT, (COUNT,)), Chance(1.0, REST), np.zeros(1, dtype=np.uint8)
     probability = chance.probability(target)
 
     def lehr(step: int) -> None:

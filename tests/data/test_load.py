@@ -396,3 +396,9 @@ def test_colour_wins_where_one_image_is_grey_and_sixteen_bits_are_refused(tmp_pa
     Image.new("I;16", (4, 4)).save(tmp_path / "mixed" / "b" / "05.png")
     with pytest.raises(LehrError, match="more than 8 bits a channel"):
         load(str(tmp_path / "mixed"))
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_at_least_one(limit):
+    with pytest.raises(LehrError, match=f"limit is {limit}: give at least 1"):
+        load("digits", limit=limit)

@@ -444,6 +444,7 @@ def test_children_that_are_not_dealt_have_half_of_the_weights_unless_told():
     assert own(pairs="random") == own(pairs="magnitude") == own(pairs="anti-random") == {0.5}
     assert own(pairs="random", sparsity=0.7) == {0.7}
     assert own(pairs="partition", parts=2) == {0.5}
+    assert own(pairs="random", granularity="1:4") == {0.75}, "told by the granularity"
 
 
 @pytest.mark.parametrize(

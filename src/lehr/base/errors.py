@@ -81,10 +81,13 @@ def check_fraction(name: str, value: float, *, below_one: bool = True) -> float:
     raise LehrError(f"{name} is {value}: give a fraction in [0, {top}{hint}")
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """What somebody else's error says, on one line that is not too long; its name where it says nothing.
+def one_line(error: BaseException, limit: int = 300, *, named: bool = False) -> str:
+    """What somebody else's error says, on one line that is not too long; its name where it says nothing, or before it where that is asked for.
 
     >>> one_line(ValueError("a\\n  b")), one_line(KeyboardInterrupt()), len(one_line(ValueError("x" * 900)))
     ('a b', 'KeyboardInterrupt', 300)
+    >>> one_line(ValueError("a"), named=True), one_line(ValueError(), named=True)
+    ('ValueError: a', 'ValueError')
     """
-    return " ".join(str(error).split())[:limit] or type(error).__name__
+    name, text = type(error).__name__, " ".join(str(error).split())[:limit]
+    return (f"{name}: {text}" if named else text) if text else name

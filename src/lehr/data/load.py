@@ -63,6 +63,7 @@ def load(
         ("image_size", image_size, source.kind == "images"),
         ("augment", augment, images),
         ("context", context, source.kind == "characters"),
+        ("limit", limit, True),
     ):
         require(value is None or fits, f"{option} is {value} and {name} holds {source.kind}: leave it out")
         require(value is None or isinstance(value, bool) or value >= 1, f"{option} is {value}: give at least 1")

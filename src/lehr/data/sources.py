@@ -105,7 +105,7 @@ def reading(name: str, location: str) -> Iterator[None]:
     except LehrError:
         raise
     except Exception as error:  # the library and the network raise many kinds
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        reason = one_line(error, named=True)
         if name in sources:
             remedy = "set LEHR_DATA to a folder that holds it"
         else:

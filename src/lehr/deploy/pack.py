@@ -59,7 +59,7 @@ def save(
     (True, True, True)
     """
     check_values(values)
-    about = about_of(architecture, preprocessing, provenance, classes=None if classes is None else list(classes))
+    about = about_of(architecture, preprocessing, provenance, classes=classes)
     tensors = stored_tensors(model, mask)
     graph: Mapping[str, Any] | None = None
     missing: tuple[str, ...] = ()

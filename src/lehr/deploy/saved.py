@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +51,9 @@ def about_of(
     architecture: Architecture | None,
     preprocessing: Mapping[str, Any] | None,
     provenance: Mapping[str, Any] | None,
-    **more: Any,
+    *,
+    members: int | None = None,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What a file says of its networks, as plain data; what is None is left out.
 
@@ -63,10 +65,11 @@ def about_of(
             f"the architecture {architecture[0]} is a file of yours, and no file may run code: leave it out"
         )
     about = {
+        "members": members,
         "architecture": None if architecture is None else {"name": architecture[0], "sizes": dict(architecture[1])},
+        "classes": None if classes is None else list(classes),
         "preprocessing": preprocessing,
         "provenance": {"lehr": version("lehr"), **(provenance or {})},
-        **more,
     }
     return {name: plain(value, name) for name, value in about.items() if value is not None}
 

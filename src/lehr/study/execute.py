@@ -89,7 +89,7 @@ def do(job: Job) -> RunState:
     except LehrError as error:
         return record_failure(job, str(error))
     except Exception as error:  # a user's network or data may raise anything
-        reason = f"{type(error).__name__}: {one_line(error, 500)}"
+        reason = one_line(error, 500, named=True)
         return record_failure(job, reason, traceback.format_exc())
     return RunState("done")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.files import write_beside
+from lehr.masks.granules import n_of_m_sparsity
 from lehr.recipes.parent import DATA, parent_settings
 from lehr.runs import RunFolder, TrainSettings
 from lehr.study.definition import Study
@@ -46,7 +47,7 @@ def family(
     require(children >= 1, f"children is {children}: give at least 1")
     require(parts == 2 or pairs == "partition", f"parts is {parts} and {pairs} has none: leave it out")
     dealt = {"anti-random": 2, "partition": parts}.get(pairs)
-    if dealt is None:
+    if dealt is None and n_of_m_sparsity(str(settings.get("granularity"))) is None:
         settings = {"sparsity": HALF, **settings}
     values: dict[str, Any] = {**settings, "family": pairs, "seed": list(seeds), "child": list(range(children))}
     if pairs == "partition":

@@ -25,6 +25,7 @@ from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
+VERSION = "2"  # of what is judged: an older judgement is made again
 BESIDE = "size.lehr"  # of what is no family, written to be weighed
 MANY = 32  # examples at once, beside one
 Judged = list[tuple[Team, dict[str, Any]]]
@@ -192,6 +193,7 @@ def best_lines(judged: Judged) -> dict[str, Any]:
 def _name(team: Team, settings: EnsembleSettings) -> str:
     """Of the members and of what they are judged on."""
     told = [
+        VERSION,
         settings.model_dump_json(exclude={"run"}),
         str(team.samples),
         *(RunFolder(run).path.name for run in team.runs),

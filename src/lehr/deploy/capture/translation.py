@@ -82,7 +82,7 @@ def capture(
         with torch.no_grad():
             program = torch.export.export(model, inputs, strict=False)
     except Exception as error:  # a user's network may do anything
-        told = f"the whole network: torch.export does not follow it ({type(error).__name__}: {one_line(error, 200)})"
+        told = f"the whole network: torch.export does not follow it ({one_line(error, 200, named=True)})"
         return Capture((), {}, (told,))
     finally:
         model.train(training)
