@@ -81,7 +81,7 @@ def test_what_a_library_raises_becomes_one_sentence(name, location, remedy):
     import datasets
 
     shown = datasets.is_progress_bar_enabled()
-    for error, reason in ((KeyError("a"), "KeyError: 'a'"), (RuntimeError(), "RuntimeError: no reason given")):
+    for error, reason in ((KeyError("a"), "KeyError: 'a'"), (RuntimeError(), "RuntimeError")):
         with pytest.raises(LehrError) as told, reading(name, location):
             assert not datasets.is_progress_bar_enabled()
             raise error

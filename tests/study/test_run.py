@@ -136,8 +136,8 @@ def test_memory_that_runs_out_is_a_failure_like_any_other(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr("lehr.study.kinds.tune", no_memory)
         found = run_study(study, tmp_path)
-    assert [cell.result["failed"] for cell in found.failures] == ["MemoryError: ", "MemoryError: "]
-    assert "- gradual at 90 % has no row, its run failed: MemoryError: \n" in found.markdown()
+    assert [cell.result["failed"] for cell in found.failures] == ["MemoryError", "MemoryError"]
+    assert "- gradual at 90 % has no row, its run failed: MemoryError\n" in found.markdown()
     assert not run_study(study, tmp_path).failures
 
 

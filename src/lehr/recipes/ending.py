@@ -95,6 +95,7 @@ def nonzeros(model: nn.Module) -> int:
 def check_sparse(model: nn.Module, mask: Mask) -> None:
     """Raise unless every weight outside the mask is exactly 0: the promise that the file is sparse.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 1)
     >>> check_sparse(layer, Mask({"weight": torch.tensor([[True, True]])}))
     """
