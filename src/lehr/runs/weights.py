@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, one_line
 from lehr.deploy.compressed_tensors import from_bitmask, has_bitmask
 from lehr.deploy.pack import load_state_dict
 
@@ -44,7 +44,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except LehrError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise LehrError(f"{path} cannot be read ({_short(error)}): restore it, or train again") from None
+        raise LehrError(f"{path} cannot be read ({one_line(error)}): restore it, or train again") from None
     for key in NESTED:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
@@ -96,8 +96,3 @@ def _unpickled(path: Path) -> Any:
         raise LehrError(
             f"{path} holds more than tensors, and such a file can run code: save model.state_dict() alone"
         ) from None
-
-
-def _short(error: Exception) -> str:
-    text = str(error).splitlines()
-    return text[0] if text else type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Measured:
     rows: tuple[Stability, ...]
     layers: tuple[MaskLayerRow, ...]
     left_out: tuple[str, ...]
-    plots: tuple[Path, ...]
+    plots: tuple[Path, ...] = ()
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def measure(found: Findings, out: Path, *, points: int, bn_batches: int) -> Meas
         LehrError: as there.
     """
     rows = stability(found, out, points=points, bn_batches=bn_batches)
-    measured = Measured(tuple(rows), tuple(mask_statistics(found)), tuple(left_out(found)), ())
+    measured = Measured(tuple(rows), tuple(mask_statistics(found)), tuple(left_out(found)))
     told = [row.as_dict() for row in rows]
     write_json(out / "stability.json", told)
     write_json(out / "masks.json", [row.as_dict() for row in measured.layers])
@@ -77,4 +77,4 @@ def measure(found: Findings, out: Path, *, points: int, bn_batches: int) -> Meas
         stale.unlink()
     for path, plot in drawn.items():
         write_text(path, plot)
-    return Measured(measured.rows, measured.layers, measured.left_out, tuple(drawn))
+    return replace(measured, plots=tuple(drawn))

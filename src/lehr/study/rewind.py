@@ -52,7 +52,16 @@ class Rewound:
 
 
 def rewound(
-    rewind: str, out: Path | None, *, branches: Sequence[str], seeds: int, mode: str, rounds: int, **more: Any
+    rewind: str,
+    out: Path | None,
+    *,
+    branches: Sequence[str],
+    seeds: int,
+    workers: Workers = ALONE,
+    show: bool = False,
+    mode: str = "weights",
+    rounds: int,
+    **settings: Any,
 ) -> Rewound:
     """The study of `lehr.study.ticket.tickets` for a step that is named, or for the `earliest` one that is stable.
 
@@ -60,22 +69,22 @@ def rewound(
         rewind: a step, or ``auto``.
         out: its folder; None for the usual one.
         branches, seeds, mode, rounds: of the tickets.
-        more: `workers` and `show` as in `run_study`, and any other settings.
+        workers, show: as in `run_study`.
+        settings: any others, as in a study file of tickets.
 
     Raises:
         LehrError: as `tickets` and `earliest` do.
     """
-    workers, show = more.pop("workers", ALONE), more.pop("show", False)
 
     def study(step: str, kept: Sequence[str]) -> Study:
-        return tickets(rewind=step, branches=kept, seeds=seeds, mode=mode, rounds=rounds, **more)
+        return tickets(rewind=step, branches=kept, seeds=seeds, mode=mode, rounds=rounds, **settings)
 
     if rewind != AUTO:
         return Rewound(study(rewind, branches), out)
     free = next(step for n in count(1) if (step := f"{n}it") not in map(_step, branches))
     study(free, branches)  # what can be refused is, before anything is trained
     out = out or default_folder(study("0", [branch for branch in branches if _step(branch) is None]))
-    step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **more)
+    step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **settings)
     same = tuple(branch for branch in branches if _step(branch) == step)
     return Rewound(study(step, [branch for branch in branches if branch not in same]), out, step, tuple(probes), same)
 
