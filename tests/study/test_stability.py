@@ -13,12 +13,13 @@ from lehr.recipes.connect import ConnectSettings, connect
 from lehr.report.between import line_plot, stability_plot
 from lehr.runs import RunFolder
 from lehr.runs.weights import read_weights
-from lehr.study import copies
+from lehr.study import between
+from lehr.study.copies import left_out
 from lehr.study.file import study_of
 from lehr.study.mask_statistics import mask_statistics
 from lehr.study.plan import plan
 from lehr.study.run import run_study
-from lehr.study.stability import left_out, stability, stability_study
+from lehr.study.stability import stability, stability_study
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "threads": 1}
 
@@ -80,12 +81,12 @@ def test_a_barrier_is_that_of_the_test_set_and_is_measured_once(found, rows, out
     a, b = (cells["start=0", label, 0.75, 1] for label in ("shuffle", "shuffle-order"))
     row = next(row for row in rows if (row.start, row.mask, row.density) == ("0", "random", 0.25))
     assert row.barrier[1] == connect(ConnectSettings(run=a, other=b, points=3))["test"]["barrier"]
-    monkeypatch.setattr(copies, "connect", None)
+    monkeypatch.setattr(between, "connect", None)
     assert stability(found, out, points=3) == rows
 
 
 def test_what_was_measured_outlives_the_weights(found, rows, out, tmp_path):
-    shutil.copy(out / copies.FILE, tmp_path)
+    shutil.copy(out / between.FILE, tmp_path)
     gone = [replace(cell, path=str(tmp_path / "runs" / RunFolder(cell.path).path.name)) for cell in found.cells]
     assert stability(replace(found, cells=gone), tmp_path, points=3) == rows
     with pytest.raises(LehrError, match="is not a run: it has no settings.json"):

@@ -1,21 +1,25 @@
-"""Copies of one network that saw their data in two orders, and what lies between two runs of a study."""
+"""Copies of one network that differ in one thing: who is a copy of whom among the runs of a study of tickets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr.analysis.stability import Distance, distance
-from lehr.base.errors import require
-from lehr.base.files import read_json, write_json
-from lehr.masks import Mask
-from lehr.recipes.connect import ConnectSettings, SplitName, connect
-from lehr.runs import RunFolder, validated
-from lehr.study.ticket import OTHER
+from lehr.base.errors import LehrError
+from lehr.base.steps import in_order, spelled
+from lehr.report.cells import Cell
+from lehr.study.run import Findings
+from lehr.study.ticket import NAME, OTHER
 
-AGAIN, ORDER = "dense, again", "dense, order"  # what these rows are called
-FILE = "between.json"
+AGAIN, ORDER = "dense, again", "dense, order"  # what the rows of the dense copies are called
+BRANCHES = ("order", "shuffle", "shuffle-order")
+"""What has to be trained beside the ticket, as branches of `lehr.study.ticket.tickets`."""
+
+PAIRS = {"ticket": (NAME, "order"), "random": ("shuffle", "shuffle-order")}
+"""The rows of a subnetwork and of its copy in another order of the data, by what the subnetwork is."""
+
+BySeed = dict[int, Cell]
 
 
 def dense_copies(start: str, seeds: int) -> list[dict[str, Any]]:
@@ -31,41 +35,85 @@ def dense_copies(start: str, seeds: int) -> list[dict[str, Any]]:
     return again + [{**own, "row": ORDER, "seed": seed, "ticket_order": OTHER + seed} for seed in range(seeds)]
 
 
-def barrier_between(a: str, b: str, out: Path, *, part: SplitName, points: int, bn_batches: int) -> float:
-    """The error barrier between two runs of a study, in [0, 1]; measured once and kept."""
+@dataclass(frozen=True)
+class Copies:
+    """The runs of a study by the step k that they go back to, their row, their sparsity and their seed; made by `copies_of`."""
 
-    def measured() -> list[float]:
-        wanted = validated(
-            ConnectSettings, {"run": a, "other": b, "points": points, "bn_batches": bn_batches, "parts": (part,)}
-        )
-        return [connect(wanted)[part]["barrier"]]
+    dense: BySeed
+    cells: dict[tuple[str, str, float], BySeed]
 
-    (barrier,) = _kept(out, f"{_names(a, b)} barrier {part} {points} {bn_batches}", measured, 1)
-    return barrier
+    @property
+    def starts(self) -> list[str]:
+        """The steps, in order."""
+        return sorted({start for start, _, _ in self.cells}, key=in_order)
 
+    def levels(self, start: str) -> list[float]:
+        """The sparsities of which there are copies in two orders: one without has no stability, whatever its controls."""
+        seconds = {second for _, second in PAIRS.values()}
+        return sorted({sparsity for at, label, sparsity in self.cells if at == start and label in seconds})
 
-def distance_between(a: str, b: str, mask: str, out: Path) -> Distance:
-    """The distance of two runs of a study on the mask of a third; measured once and kept."""
+    def of(self, start: str, label: str, sparsity: float) -> BySeed:
+        """The runs of one row and level."""
+        return self.cells.get((start, label, sparsity), {})
 
-    def measured() -> list[float]:
-        found = distance(RunFolder(a).weights(), RunFolder(b).weights(), Mask.load(RunFolder(mask).mask))
-        return [found.l2, found.angle]
-
-    return Distance(*_kept(out, f"{_names(a, b, mask)} distance", measured, 2))
-
-
-def _names(*runs: str) -> str:
-    return " ".join(RunFolder(run).path.name[-12:] for run in runs)  # hashes of their settings
+    def whole(self, start: str) -> BySeed:
+        """The dense network from step k on, as subnetworks are trained from there: from a later step than 0 with a fresh optimizer."""
+        return self.dense if start == "0" else self.of(start, AGAIN, 0.0)
 
 
-def _kept(out: Path, name: str, measured: Callable[[], list[float]], count: int) -> list[float]:
-    """What was measured stays beside the study's results: it outlives the weights, which are not published with them."""
-    file = out / FILE
-    known = read_json(file) if file.is_file() else {}
-    values = known.get(name, [0.0] * count) if isinstance(known, dict) else None
-    sound = isinstance(values, list) and len(values) == count and all(type(value) is float for value in values)
-    require(sound, f"{file} is damaged: delete it, and what it held is measured again")
-    if name not in known:
-        known[name] = measured()
-        write_json(file, known)
-    return list(known[name])
+def copies_of(found: Findings) -> Copies:
+    """The runs of a study by what they are copies of, without what is left out because a run failed.
+
+    Raises:
+        LehrError: a dense run failed, or several networks are of one step, level and seed.
+    """
+    gone = _lost(found)
+    runs = {run.folder: run for run in found.runs}
+    dense: BySeed = {}
+    cells: dict[tuple[str, str, float], BySeed] = {}
+    for cell in found.cells:
+        run = runs[Path(cell.path).name]
+        start = spelled(run.settings.start)
+        if run.kind == "train":
+            other = dense.setdefault(cell.seed, cell)
+        elif (start, None) in gone or (cell.label != AGAIN and (start, cell.sparsity) in gone):
+            continue
+        else:
+            other = cells.setdefault((start, cell.label, cell.sparsity), {}).setdefault(cell.seed, cell)
+        if other.path != cell.path:
+            raise LehrError(
+                f"{'the dense network' if run.kind == 'train' else cell.label} of seed {cell.seed} is there twice ({other.panel}; {cell.panel}): "
+                "stability is of one network, give a study whose only other panel is start"
+            )
+    return Copies(dense, cells)
+
+
+def left_out(found: Findings) -> list[str]:
+    """A sentence for all that has no stability because a run failed."""
+    told = []
+    for (start, sparsity), cell in _lost(found).items():
+        what = (
+            f"everything rewound to {start}" if sparsity is None
+            else f"{100 * (1 - sparsity):.3g} % rewound to {start}" if sparsity
+            else f"the dense network from {start} on"
+        )  # fmt: skip
+        told.append(f"{what} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}")
+    return told
+
+
+def _lost(found: Findings) -> dict[tuple[str, float | None], Cell]:
+    """What a run that failed takes with it, and that run: levels by step and sparsity, the dense copies of a step (0), all of a step (None).
+
+    Raises:
+        LehrError: a dense run failed, which everything is measured against.
+    """
+    runs = {run.folder: run for run in found.runs}
+    needed = {label for pair in PAIRS.values() for label in pair}
+    lost: dict[tuple[str, float | None], Cell] = {}
+    for cell in found.failures:
+        run = runs[Path(cell.path).name]
+        if run.kind == "train":
+            raise LehrError(f"the dense run of seed {cell.seed} failed, because: {cell.result['failed']}")
+        if cell.label in (*needed, ORDER, AGAIN):
+            lost.setdefault((spelled(run.settings.start), None if cell.label == AGAIN else cell.sparsity), cell)
+    return lost

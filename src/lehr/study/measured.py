@@ -8,9 +8,10 @@ from typing import Any
 
 from lehr.base.files import write_json, write_text
 from lehr.report.between import stability_plot
+from lehr.study.copies import left_out
 from lehr.study.mask_statistics import MaskLayerRow, mask_statistics
 from lehr.study.run import Findings
-from lehr.study.stability import Stability, left_out, stability
+from lehr.study.stability import Stability, stability
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lehr.report.summary import is_variant
 from lehr.study.chains import Draft, chain, keys
 from lehr.study.definition import Run, Study
 from lehr.study.grid import points
-from lehr.study.kinds import kinds, lineage, resolve
+from lehr.study.kinds import Key, Kind, kinds, lineage, resolve
 from lehr.study.labels import row_label, told, usual, varied
 
 
@@ -21,16 +21,17 @@ def plan(study: Study) -> list[Run]:
         LehrError: a setting does not exist, is wrong, or is of no use; or two unlike runs would share a row.
     """
     kind = kinds[study.kind]
-    hidden = {*keys(study.choices, kind), *keys(study.panels, kind), *((one.name, "seed") for one in lineage(kind))}
-    hidden |= {(kind.name, "sparsity"), (kind.name, "method")}
-    if kind.member is not None:
-        hidden.add((kind.name, kind.member))
-    if kind.levels is not None:
-        hidden.add((kind.name, kind.levels))
-        require(
-            study.alike == "parents",
-            f"alike is {study.alike}, and every level of a {kind.name} trains again: leave it out",
-        )
+    require(
+        kind.levels is None or study.alike == "parents",
+        f"alike is {study.alike}, and every level of a {kind.name} trains again: leave it out",
+    )
+    runs = _keeping(_of_one_value(_placed(_drafts(study, kind), study, kind)))
+    _check_places(runs, study)
+    return _ordered(runs, study)
+
+
+def _drafts(study: Study, kind: Kind) -> list[Draft]:
+    """Every run that the grids name, once, and every run on the way to one; all values that are given must be of use to one of them."""
     drafts: dict[str, Draft] = {}
     idle: set[str] = {name for grid in study.grids for name in grid}
     for grid in study.grids:
@@ -51,32 +52,40 @@ def plan(study: Study) -> list[Run]:
     if idle:
         name = min(idle)
         raise LehrError(f"{name} is given and no method of the study has a use for it: leave it out")
-    several = {}
-    for one in lineage(kind):
-        # The dense control has none of what is about masks, which by itself tells nobody apart.
-        flats = [d.flat for d in drafts.values() if d.run.kind == one.name]
-        several[one.name] = varied([flat for flat in flats if flat.get((one.name, "method")) != DENSE] or flats)
-    placed = []
-    for draft in drafts.values():
-        run, flat, own = draft.run, draft.flat, kinds[draft.run.kind]
-        if own is not kind:
-            shown = several[own.name] - {key for key in hidden if key not in keys(study.choices, kind)}
-            placed.append(replace(run, label=row_label(own, "", flat, shown, parent=True)))
-            continue
-        in_panels = [name for name in study.panels if several[kind.name] & set(resolve(kind, name))]
-        placed.append(
-            replace(
-                run,
-                label=draft.named or row_label(kind, draft.written, flat, several[kind.name] - hidden),
-                panel=", ".join(told(name, flat[resolve(kind, name)[0]]) for name in in_panels),
-                sparsity=float(getattr(run.settings, "sparsity", 0.0)),
-                choice=tuple((name, flat[resolve(kind, name)[0]]) for name in study.choices),
-                terms=draft.terms,
-            )
+    return list(drafts.values())
+
+
+def _placed(drafts: list[Draft], study: Study, kind: Kind) -> list[Run]:
+    """The runs with their row, panel and column: what differs among them tells them apart, unless it has a place of its own."""
+    differing = {one.name: _varied([draft for draft in drafts if draft.run.kind == one.name]) for one in lineage(kind)}
+    chosen = set(keys(study.choices, kind))
+    elsewhere = chosen | set(keys(study.panels, kind)) | {(one.name, "seed") for one in lineage(kind)}
+    elsewhere |= {(kind.name, "sparsity"), (kind.name, "method")}
+    elsewhere |= {(kind.name, name) for name in (kind.member, kind.levels) if name is not None}
+    own = differing[kind.name]
+    in_panels = [name for name in study.panels if own & set(resolve(kind, name))]
+
+    def placed(draft: Draft) -> Run:
+        run, flat = draft.run, draft.flat
+        if run.kind != kind.name:
+            shown = differing[run.kind] - (elsewhere - chosen)
+            return replace(run, label=row_label(kinds[run.kind], "", flat, shown, parent=True))
+        return replace(
+            run,
+            label=draft.named or row_label(kind, draft.written, flat, own - elsewhere),
+            panel=", ".join(told(name, flat[resolve(kind, name)[0]]) for name in in_panels),
+            sparsity=float(getattr(run.settings, "sparsity", 0.0)),
+            choice=tuple((name, flat[resolve(kind, name)[0]]) for name in study.choices),
+            terms=draft.terms,
         )
-    placed = _keeping(_of_one_value(placed))
-    _check_places(placed, study)
-    return _ordered(placed, study)
+
+    return [placed(draft) for draft in drafts]
+
+
+def _varied(drafts: list[Draft]) -> set[Key]:
+    """What differs among runs of a kind; the dense control has none of what is about masks, which by itself tells nobody apart."""
+    flats = [draft.flat for draft in drafts]
+    return varied([flat for flat in flats if flat.get((drafts[0].run.kind, "method")) != DENSE] or flats)
 
 
 def _of_one_value(runs: list[Run]) -> list[Run]:

@@ -15,8 +15,9 @@ from lehr.base.files import write_json
 from lehr.base.steps import spelled
 from lehr.recipes.parent import load_data
 from lehr.runs import TrainSettings, validated
+from lehr.study.between import barrier_between
 from lehr.study.compare import default_folder
-from lehr.study.copies import AGAIN, ORDER, barrier_between, dense_copies
+from lehr.study.copies import AGAIN, ORDER, dense_copies
 from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import divided, kinds

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from lehr import LehrError
-from lehr.study import copies
-from lehr.study.copies import FILE, barrier_between
+from lehr.study import between
+from lehr.study.between import FILE, barrier_between
 
 
 def test_a_barrier_is_measured_once_for_every_pair_part_and_precision(tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_a_barrier_is_measured_once_for_every_pair_part_and_precision(tmp_path, 
         asked.append((wanted.run, wanted.other, wanted.parts, wanted.points, wanted.bn_batches))
         return {wanted.parts[0]: {"barrier": len(asked) / 100}}
 
-    monkeypatch.setattr(copies, "connect", connect)
+    monkeypatch.setattr(between, "connect", connect)
     ways = list(product([("a", "b"), ("a", "c"), ("b", "a")], ["train", "test"], [5, 11], [0, 100]))
     for _ in range(2):
         found = [
