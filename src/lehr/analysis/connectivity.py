@@ -24,6 +24,10 @@ class Barrier:
         alphas: places on it, 0 being the first network and 1 the second.
         errors: share of wrong predictions at each.
         losses: mean cross-entropy at each, in nats.
+
+    >>> flat = Barrier((0.0, 0.5, 1.0), (0.1, 0.1, 0.1), (0.2, 0.2, 0.2))
+    >>> flat.barrier, flat.connected
+    (0.0, True)
     """
 
     alphas: tuple[float, ...]
@@ -87,7 +91,21 @@ def barriers(
     points: int = 30,
     statistics: Sequence[Tensor] | None = None,
 ) -> dict[str, Barrier]:
-    """`barrier` on several sets of data by name: the line is gone along once."""
+    """`barrier` on several sets of data by name: the line is gone along once.
+
+    Args:
+        a, b, points, statistics: as `barrier` has them.
+        loaders: batches of (inputs, targets) by name.
+
+    Raises:
+        LehrError: as `barrier` does.
+
+    >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> data = [(torch.randn(8, 2), torch.zeros(8, dtype=torch.long))]
+    >>> found = barriers(a, b, {"train": data, "test": data}, points=3)
+    >>> sorted(found), found["train"] == found["test"]
+    (['test', 'train'], True)
+    """
     require(points >= 2, f"points is {points}: give at least 2, the two networks")
     first, second = a.state_dict(), b.state_dict()
     shapes = [{name: tensor.shape for name, tensor in one.items()} for one in (first, second)]

@@ -19,6 +19,9 @@ class Distance:
     Args:
         l2: ``|m w - m w'|``.
         angle: between ``m w`` and ``m w'`` in degrees; 90 where one of them is 0.
+
+    >>> Distance(l2=5.0, angle=90.0).l2
+    5.0
     """
 
     l2: float

@@ -23,6 +23,21 @@ class Batches:
 
     Every epoch has ``len(batches)`` full batches; what is left over is dropped. With several
     processes each takes its own slice of every batch.
+
+    Args:
+        data: whose training examples they are of.
+        size: examples in a batch, over all processes.
+        seed: of the order, and of what `data` does to its inputs.
+        rank, world: which process of how many.
+
+    Raises:
+        LehrError: a batch is empty, larger than the data, or does not divide among the processes.
+
+    >>> from lehr.data import load
+    >>> batches = Batches(load("digits"), 64, seed=0)
+    >>> inputs, targets = next(batches.epoch(0))
+    >>> len(batches), inputs.shape, targets.shape
+    (19, torch.Size([64, 1, 8, 8]), torch.Size([64]))
     """
 
     data: Dataset
@@ -55,7 +70,13 @@ class Batches:
 
 
 def evaluation_batches(examples: Examples, data: Dataset, size: int | None = None) -> Iterator[Batch]:
-    """All examples in order, prepared for evaluation; by default as many at a time as memory likes."""
+    """All examples in order, prepared for evaluation; by default as many at a time as memory likes.
+
+    >>> from lehr.data import load
+    >>> digits = load("digits")
+    >>> [len(targets) for _, targets in evaluation_batches(digits.test, digits, 200)]
+    [200, 160]
+    """
     if size is None:
         logits = data.num_classes if data.task == "language-modelling" else 1  # at each place of the input
         size = max(1, min(1000, EVALUATED // max(1, prod(data.input_shape) * logits)))

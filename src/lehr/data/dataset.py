@@ -39,6 +39,13 @@ class Split:
     """Inputs of shape (N, ...) and targets, int64 of shape (N,) or (N, length).
 
     Images are uint8 of shape (N, channels, height, width), texts are tokens, int64 of shape (N, length).
+
+    Raises:
+        LehrError: there are more of one than of the other.
+
+    >>> split = Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3))
+    >>> len(split.first(2)), split.take(torch.tensor([2, 0])).targets.tolist()
+    (2, [2, 0])
     """
 
     inputs: Tensor
@@ -119,6 +126,11 @@ class Dataset:
 
     `prepare` turns raw inputs into what the network takes; `input_shape` is that of one example and
     `vocabulary` the number of different tokens, for texts.
+
+    >>> from lehr.data import load
+    >>> digits = load("digits")
+    >>> digits.sizes, digits.blank(2).shape
+    ({'num_classes': 10, 'input_shape': (1, 8, 8)}, torch.Size([2, 1, 8, 8]))
     """
 
     name: str

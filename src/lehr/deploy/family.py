@@ -90,6 +90,12 @@ def load_family(path: str | Path, models: Sequence[nn.Module] | None = None) -> 
 
     Raises:
         LehrError: the file is damaged, or of one network, or of others than those given.
+
+    >>> networks = [nn.Linear(2, 1), nn.Linear(2, 1)]
+    >>> _ = save_family(networks, "/tmp/_doc_both.lehr", masks=[None, None])
+    >>> back, masks = load_family("/tmp/_doc_both.lehr", [nn.Linear(2, 1), nn.Linear(2, 1)])
+    >>> [bool((a.weight == b.weight).all()) for a, b in zip(networks, back)]
+    [True, True]
     """
     contents = read(path)
     count = members_of(contents)

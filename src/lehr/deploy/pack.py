@@ -83,6 +83,13 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
 
     Raises:
         LehrError: the file is damaged, or is of another network, or says not how its network is built.
+
+    >>> layer = nn.Linear(4, 2)
+    >>> mask = Mask({"weight": layer.weight > 0}).apply_(layer)
+    >>> _ = save(layer, "/tmp/_doc_back.lehr", mask=mask)
+    >>> back, its_mask = load("/tmp/_doc_back.lehr", nn.Linear(4, 2))
+    >>> torch.equal(back.weight, layer.weight), its_mask == mask
+    (True, True)
     """
     return opened(path, read(path), model)
 
@@ -108,12 +115,30 @@ def opened(path: str | Path, contents: Contents, model: nn.Module | None = None)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a ``.lehr`` file by name, dense, as `torch.nn.Module.load_state_dict` takes them."""
+    """The tensors of a ``.lehr`` file by name, dense, as `torch.nn.Module.load_state_dict` takes them.
+
+    Raises:
+        LehrError: the file is damaged.
+
+    >>> _ = save(nn.Linear(4, 2), "/tmp/_doc_tensors.lehr")
+    >>> {name: tuple(tensor.shape) for name, tensor in load_state_dict("/tmp/_doc_tensors.lehr").items()}
+    {'weight': (2, 4), 'bias': (2,)}
+    """
     return state_dict_of(read(path).tensors)
 
 
 def load_mask(path: str | Path) -> Mask:
-    """The mask of a ``.lehr`` file alone."""
+    """The mask of a ``.lehr`` file alone, over the tensors that were saved with one.
+
+    Raises:
+        LehrError: the file is damaged.
+
+    >>> mask = Mask({"weight": torch.tensor([[True, False]])})
+    >>> layer = nn.Linear(2, 1)
+    >>> _ = save(layer, "/tmp/_doc_mask.lehr", mask=mask.apply_(layer))
+    >>> load_mask("/tmp/_doc_mask.lehr") == mask
+    True
+    """
     return _mask(path, read(path))
 
 

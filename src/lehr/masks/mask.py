@@ -150,7 +150,11 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def granularities(self) -> dict[str, str]:
-        """The granularity of each parameter, by name."""
+        """The granularity of each parameter, by name.
+
+        >>> Mask({"w": torch.tensor([True, False])}).granularities
+        {'w': 'unstructured'}
+        """
         return dict(self._granularity)
 
     def granules(self, name: str) -> Granules:
@@ -160,7 +164,12 @@ class Mask(Mapping[str, Tensor]):
     # -- counts -------------------------------------------------------------------------------
     @property
     def kept(self) -> int:
-        """How many weights are kept."""
+        """How many weights are kept.
+
+        >>> m = Mask({"w": torch.tensor([True, False, False, False])})
+        >>> m.kept, m.size, m.density, m.sparsity, m.layer_counts()
+        (1, 4, 0.25, 0.75, {'w': 1})
+        """
         return sum(self._kept.values())
 
     @property
@@ -224,7 +233,12 @@ class Mask(Mapping[str, Tensor]):
         return sum(int(np.bitwise_count(bits ^ other._packed[name]).sum()) for name, bits in self._packed.items())
 
     def jaccard(self, other: Mask) -> float:
-        """The Jaccard distance ``1 - |m & n| / |m | n|``: 0 for equal masks, 1 for disjoint ones."""
+        """The Jaccard distance ``1 - |m & n| / |m | n|``: 0 for equal masks, 1 for disjoint ones.
+
+        >>> m = Mask({"w": torch.tensor([True, True, False])})
+        >>> m.jaccard(m), m.jaccard(~m)
+        (0.0, 1.0)
+        """
         union = (self | other).kept
         return 1.0 - (self & other).kept / union if union else 0.0
 
@@ -290,7 +304,12 @@ class Mask(Mapping[str, Tensor]):
         return unpack_tensors(packed, state.get("shapes"), "the saved target mask", state.get("granularity"))
 
     def save(self, path: str | Path) -> Path:
-        """Write the packed mask as a safetensors file, beside and renamed; return the path."""
+        """Write the packed mask as a safetensors file, beside and renamed; return the path.
+
+        >>> m = Mask({"w": torch.tensor([True, False])})
+        >>> Mask.load(m.save("/tmp/_doc_saved.mask")) == m
+        True
+        """
         from lehr.masks.files import save_mask
 
         return save_mask(self, Path(path))

@@ -110,9 +110,12 @@ def _convolution(module: _ConvNd, matrix_of: Callable[[int, int], Tensor]) -> No
 
 
 def initialise(model: nn.Module, name: str) -> nn.Module:
-    """Set a network's weights in place by the initialisation of that name.
+    """Set a network's weights in place by the initialisation of that name, and give it back.
 
     Raises:
         LehrError: there is none of that name.
+
+    >>> initialise(nn.Linear(2, 2), "zero").weight.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     return initialisations[name](model)

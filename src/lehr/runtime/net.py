@@ -43,6 +43,14 @@ class Net:
 
     Raises:
         LehrError: there is no engine, or it cannot run the network like that.
+
+    >>> import lehr, torch
+    >>> layer = torch.nn.Linear(8, 2)
+    >>> _ = lehr.select(layer, 0.5).apply_(layer)
+    >>> net = lehr.compile(layer, example_inputs=torch.zeros(1, 8), threads=1).net
+    >>> x = np.ones((3, 8), dtype=np.float32)
+    >>> net(x).shape, bool(np.allclose(net(x), layer(torch.from_numpy(x)).detach(), atol=1e-6))
+    ((3, 2), True)
     """
 
     def __init__(
@@ -176,8 +184,17 @@ def _flat(graph: Graph) -> bool:
 def load(path: str | Path, *, threads: int | None = None) -> Net:
     """The network of a self-contained ``.lehr`` file, ready to run; needs NumPy alone.
 
+    Args:
+        path: of the file.
+        threads: of the engine; by default all cores.
+
     Raises:
         LehrError: the file is damaged, or was packed without example inputs.
+
+    >>> import lehr, torch
+    >>> _ = lehr.save(torch.nn.Linear(8, 2), "/tmp/_doc_net.lehr", example_inputs=torch.zeros(1, 8))
+    >>> load("/tmp/_doc_net.lehr")(np.zeros((3, 8), dtype=np.float32)).shape
+    (3, 2)
     """
     contents = read(path)
     if contents.about.get("members"):

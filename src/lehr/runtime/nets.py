@@ -29,6 +29,16 @@ class Nets:
 
     Args:
         members: of the same inputs and outputs, with one output each, for the same number of threads.
+
+    Raises:
+        LehrError: there are none.
+
+    >>> import lehr, torch
+    >>> layers = [torch.nn.Linear(8, 2), torch.nn.Linear(8, 2)]
+    >>> nets = Nets([lehr.compile(layer, example_inputs=torch.zeros(1, 8), threads=1).net for layer in layers])
+    >>> x = np.zeros((3, 8), dtype=np.float32)
+    >>> nets.members(x).shape, nets(x).shape, bool(np.array_equal(nets(x), mean_probabilities(nets.members(x))))
+    ((2, 3, 2), (3, 2), True)
     """
 
     def __init__(self, members: Sequence[Net]) -> None:
@@ -38,7 +48,7 @@ class Nets:
         self.beside = tuple(net.alone() for net in members) if 1 < self.threads <= len(members) else ()
 
     def members(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The outputs of every member, (M, N, classes)."""
+        """The outputs of every member, (M, N, classes), for inputs as `Net` takes them."""
         if self.beside:
             arrays, count = self.nets[0].checked(inputs)
             if 0 < count < MANY:
@@ -71,8 +81,18 @@ def mean_probabilities(members: NDArray[np.float32]) -> NDArray[np.float32]:
 def load_nets(path: str | Path, *, threads: int | None = None) -> Nets:
     """The members of a self-contained family's file, ready to run; needs NumPy alone.
 
+    Args:
+        path: of the file.
+        threads: of the engine; by default all cores.
+
     Raises:
         LehrError: the file is damaged, holds one network, or was written without example inputs.
+
+    >>> import lehr, torch
+    >>> layers = [torch.nn.Linear(8, 2), torch.nn.Linear(8, 2)]
+    >>> _ = lehr.save_family(layers, "/tmp/_doc_nets.lehr", masks=[None, None], example_inputs=torch.zeros(1, 8))
+    >>> load_nets("/tmp/_doc_nets.lehr")(np.zeros((3, 8), dtype=np.float32)).shape
+    (3, 2)
     """
     contents = read(path)
     try:

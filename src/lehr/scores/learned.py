@@ -19,6 +19,13 @@ def learned_mask(model: nn.Module, parameters: Mapping[str, Tensor], seed: int) 
 
     Raises:
         LehrError: always, and says so.
+
+    >>> import lehr, torch
+    >>> net = nn.Linear(4, 2)
+    >>> with lehr.learn_mask(net, torch.optim.SGD(net.parameters(), lr=0.1)) as learned:
+    ...     pass  # training
+    >>> lehr.select(net, 0.5, score=learned.values).kept
+    4
     """
     raise LehrError(
         "learned-mask is known of a run with a learned mask (lehr train --learn-mask): give score=learned.values"

@@ -71,7 +71,20 @@ def attach(
 
 
 class Attachment:
-    """A method at work on a network; made by `attach`."""
+    """A method at work on a network; made by `attach`.
+
+    >>> import lehr
+    >>> net = nn.Linear(8, 4)
+    >>> opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> with lehr.attach(net, opt, lehr.TemperatureAnnealing(lehr.select(net, 0.75), steps=4)) as run:
+    ...     for _ in range(4):
+    ...         opt.zero_grad(); net(torch.ones(2, 8)).square().sum().backward(); opt.step()
+    ...         print(run.step, run.progress, run.finished, round(run.expected_density(), 3))
+    1 0.25 False 0.57
+    2 0.5 False 0.438
+    3 0.75 False 0.305
+    4 1.0 True 0.25
+    """
 
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, method: Method, *, inactive: Inactive, rank: int | None
@@ -108,7 +121,7 @@ class Attachment:
     # -- what a user may ask ------------------------------------------------------------------
     @property
     def progress(self) -> float:
-        """``u`` in [0, 1] through the annealing phase."""
+        """``u`` in [0, 1] through the annealing phase: steps done over its length."""
         return self.method.progress(self.step)
 
     @property

@@ -33,6 +33,12 @@ class MaskLearning:
         straight_through: run with the weights of ``m > 1/2`` alone, and give weights and mask the gradients as if all were in.
         initial: m before the first step, in (0, 1).
         lr: of Adam on the logits, which has no weight decay: decay would pull m to 1/2.
+
+    Raises:
+        LehrError: a number is out of its range.
+
+    >>> MaskLearning(sparsity=3.0, ramp=100).strength(50)
+    0.5
     """
 
     sparsity: float = 1.0

@@ -47,6 +47,19 @@ class Method(ABC):
         realise: ``"sample"`` draws each weight in or out; ``"mean"`` multiplies it by P instead.
         redraw_every: optimizer steps that share one draw; 1 is a fresh draw for each.
         seed: of the draws and of ties.
+
+    Raises:
+        LehrError: an argument is out of its range, or `mask` and `within` do not fit.
+
+    A new method is a subclass with a `name` and a `chance`:
+
+    >>> class Half(Method):
+    ...     name = "half"
+    ...     def chance(self, t, shard):
+    ...         return Chance(kept=1.0, rest=0.0 if self.finished(t) else 0.5)
+    >>> half = Half(Mask({"weight": torch.tensor([[True, False]])}), steps=10)
+    >>> half.progress(5), half.finished(10), half.due(10)
+    (0.5, True, False)
     """
 
     name: ClassVar[str]

@@ -16,7 +16,11 @@ from lehr.training.losses import rows
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy in [0, 1], and mean negative log-likelihood in nats, over `count` predictions."""
+    """Accuracy in [0, 1], and mean negative log-likelihood in nats, over `count` predictions.
+
+    >>> Scores(accuracy=0.9, nll=0.3, count=1000).as_dict()
+    {'accuracy': 0.9, 'nll': 0.3, 'count': 1000}
+    """
 
     accuracy: float
     nll: float

@@ -39,7 +39,11 @@ LOOKS = 16  # at the expected density in an epoch, for its mean
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished training gives: final validation and test scores, the seconds it took, and a learned mask by name."""
+    """What a finished training gives: final validation and test scores, the seconds it took, and a learned mask by name.
+
+    >>> Outcome(Scores(0.9, 0.3, 100), Scores(0.88, 0.4, 100), seconds=12.0).test.accuracy
+    0.88
+    """
 
     validation: Scores
     test: Scores
@@ -79,6 +83,16 @@ def fit(
     Raises:
         Interrupted: asked to stop; the state is saved.
         LehrError: the loss is not finite, or a file cannot be read or written.
+
+    >>> from tempfile import mkdtemp
+    >>> from lehr.data import load
+    >>> from lehr.models import create
+    >>> from lehr.runs import TrainSettings
+    >>> digits = load("digits")
+    >>> settings = TrainSettings(data="digits", model="lenet_300_100", epochs=2, lr=0.1)
+    >>> found = fit(create("lenet_300_100", **digits.sizes), digits, settings, RunFolder(mkdtemp()))
+    >>> found.test.count, found.test.accuracy > 0.5
+    (360, True)
     """
     if settings.threads:  # a setting, because another number of threads gives other bits
         torch.set_num_threads(settings.threads)
