@@ -3,6 +3,7 @@
 // which share the lanes. Sums are fp32 in both.
 #pragma once
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 namespace lehr {
@@ -121,6 +122,9 @@ struct Attention {
 struct Softmax {
   int64_t in, out, channels, in_channel, out_channel, lines;
 };
+
+// Any of them.
+using Operation = std::variant<Convolution, Dense, Gather, Transpose, Halo, Pool, Mean, Pointwise, LayerNorm, Softmax, Attention>;
 
 // One draw for a training pass of so many weights, the first being number `start` of the stream (key, counter).
 struct Draw {

@@ -3,15 +3,12 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <variant>
 #include <vector>
 
 #include "kernels.h"
 #include "threads.h"
 
 namespace lehr {
-
-using Operation = std::variant<Convolution, Dense, Gather, Transpose, Halo, Pool, Mean, Pointwise, LayerNorm, Softmax, Attention>;
 
 class Program {
  public:
