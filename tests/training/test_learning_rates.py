@@ -10,8 +10,8 @@ from torch import nn
 
 from lehr import LehrError, Mask
 from lehr.recipes.tune import peak_of
-from lehr.runs import TuneSettings
-from lehr.training.learning_rates import adaptive_peak, learning_rates
+from lehr.runs import Settings, TuneSettings, validated
+from lehr.training.learning_rates import adaptive_peak, learning_rates, schedule_of
 
 
 @pytest.mark.parametrize("name", learning_rates)
@@ -33,6 +33,37 @@ def test_shapes():
     assert linear == [1.0, 0.75, 0.5, 0.25]
     with pytest.raises(LehrError, match="did you mean 'one-cycle'"):
         learning_rates["onecycle"]
+
+
+def rates(count, steps_per_epoch=10, **changes):
+    settings = validated(Settings, {"data": "digits", "model": "lenet5", "epochs": 1, **changes})
+    factor = schedule_of(settings, steps_per_epoch)
+    return [factor(step, count) for step in range(count)]
+
+
+def test_the_rate_rises_over_the_warm_up_and_drops_where_it_is_told():
+    assert rates(4, schedule="constant", warmup="0.5") == [0.0, 0.5, 1.0, 1.0]
+    assert rates(3, schedule="constant", warmup="0it") == [1.0] * 3
+    own = [learning_rates["cosine"](step, 20) for step in range(20)]
+    assert rates(20, schedule="cosine", warmup="1ep") == [rate * min(1.0, step / 10) for step, rate in enumerate(own)]
+    assert rates(7, schedule="multistep") == [learning_rates["multistep"](step, 7) for step in range(7)]
+    assert rates(7, schedule="multistep") == [1.0] * 4 + [0.1] * 2 + [0.01]
+    assert rates(6, 2, schedule="multistep", drops="1ep,3it,0.75") == [1.0, 1.0, 0.1, 0.01, 0.01, 0.001]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warmup": "soon"}, "the length 'soon' is not understood"),
+        ({"warmup": "1.5"}, "the length 1.5 is not a fraction in .*: write 2it or 2ep"),
+        ({"schedule": "multistep", "drops": "0.5,late"}, "the length 'late' is not understood"),
+        ({"schedule": "cosine", "drops": "0.5"}, "drops is 0.5 and the schedule cosine has none: use multistep"),
+        ({"schedule": "one-cycle", "warmup": "0.1"}, "the schedule one-cycle rises by itself: leave one out"),
+    ],
+)
+def test_a_warm_up_or_a_drop_that_means_nothing_is_refused(changes, message):
+    with pytest.raises(LehrError, match=message):
+        rates(4, **changes)
 
 
 def test_llr_warms_up_and_falls_in_a_line():

@@ -76,6 +76,16 @@ Schedule = Annotated[
         help="constant, one-cycle, multistep, cosine, triangular, linear, llr (linear after a warm-up) or allr (adaptive).",
     ),
 ]
+Warmup = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        help="Over which the rate rises from 0, before the schedule has all of it: 0.1 (of the run), 500it, 2ep.",
+    ),
+]
+Drops = Annotated[
+    str | None, _option(TRAINING, help="Where multistep takes a tenth, by commas: 0.5,0.75, or 20000it,25000it.")
+]
 Optimizer = Annotated[
     str | None, _option(TRAINING, help="sgd (Nesterov), adam or adamw (default: sgd, or the parent's).")
 ]

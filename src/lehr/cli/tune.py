@@ -115,6 +115,8 @@ def tune(
     epochs: options.Epochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
+    warmup: options.Warmup = None,
+    drops: options.Drops = None,
     optimizer: options.Optimizer = None,
     batch_size: options.BatchSize = None,
     momentum: options.Momentum = None,

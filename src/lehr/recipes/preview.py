@@ -13,7 +13,7 @@ from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.runs import TuneSettings
 from lehr.sparsify.method import Method
 from lehr.sparsify.shard import Shard
-from lehr.training.learning_rates import learning_rates
+from lehr.training.learning_rates import schedule_of
 
 WEIGHTS = 20_000  # in the stand-in for a network: enough for a density of 1 in 10,000
 POINTS = 100
@@ -50,6 +50,7 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
     mask = Mask({"weight": shuffled >= round(settings.sparsity * WEIGHTS)})
     method = build_method(settings, mask, steps)
     shard = Shard("weight", 0, WEIGHTS, (WEIGHTS,))
+    rate = schedule_of(settings, steps_per_epoch)
     moments = []
     chosen_at = -1
     for step in sorted({round(i * total / POINTS) for i in range(POINTS + 1)} | {method.steps}):
@@ -67,7 +68,7 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
                 density=float(probability.double().mean()),
                 target=float(target.double().mean()),
                 temperature=float(outside.mean()) if len(outside) else 0.0,
-                lr=settings.lr * learning_rates[settings.schedule](min(step, total - 1), total),
+                lr=settings.lr * rate(min(step, total - 1), total),
             )
         )
     return moments

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lehr.base.errors import LehrError, unknown
+from lehr.base.steps import parse_length, spelled
 from lehr.masks.granules import check_granularity
 from lehr.masks.selection import given_sparsity
 
@@ -32,6 +33,8 @@ def _parts(value: Any) -> Any:
 
 
 Length = Annotated[str, BeforeValidator(_as_text)]
+DROPS = ("0.5", "0.75")
+RISING = ("one-cycle", "triangular", "llr", "allr")  # schedules that warm up by themselves
 Smoothed = Literal["labels", "activations", "skips"]
 S = TypeVar("S", bound="Settings")
 
@@ -52,6 +55,8 @@ class Settings(BaseModel):
     optimizer: OptimizerName = "sgd"
     lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     schedule: LearningRate = "one-cycle"
+    warmup: Length = "0"  # of the schedule, or "500it", "2ep": the rate rises from 0 in a straight line
+    drops: Annotated[tuple[Length, ...], BeforeValidator(_parts)] = DROPS  # where `multistep` takes a tenth
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     accumulate: int = Field(default=1, ge=1)
@@ -77,6 +82,18 @@ class Settings(BaseModel):
             ):
                 raise LehrError(f"{name} is {str(value).lower()}: give a number or a name, not yes or no")
         return values
+
+    @model_validator(mode="after")
+    def _one_way_up_and_down(self) -> Settings:
+        for length in (self.warmup, *self.drops):
+            parse_length(length, steps_per_epoch=1, total=1)  # raises where it is none
+        if spelled(self.warmup) != "0" and self.schedule in RISING:
+            raise LehrError(f"warmup is {self.warmup} and the schedule {self.schedule} rises by itself: leave one out")
+        if self.drops != DROPS and self.schedule != "multistep":
+            raise LehrError(
+                f"drops is {', '.join(self.drops)} and the schedule {self.schedule} has none: use multistep"
+            )
+        return self
 
     @property
     def draw_seed(self) -> int:

@@ -25,7 +25,8 @@ from lehr.sparsify.method import methods
 # What a run has in common with the run that it starts from, by the same name in a study file.
 SHARED = (*INHERITED, "seed", "threads")
 # Settings that several kinds have and that without a prefix are those of the run that comes first.
-EARLIEST = ("epochs", "lr", "schedule", "accumulate")
+SCHEDULE = ("schedule", "warmup", "drops")
+EARLIEST = ("epochs", "lr", *SCHEDULE, "accumulate")
 S = TypeVar("S", bound=Settings)
 Key = tuple[str, str]  # a kind of run, and a setting of it
 FILLED = ("parent", "parent_digest", "parent_epochs", "keep")  # by the runs before and after, not by the file
@@ -220,7 +221,7 @@ add_kind(
 )  # fmt: skip
 
 
-MEMBERS = frozenset({"child", "family", "parts", "complement", "cycle", "rate", "schedule", "epochs"})
+MEMBERS = frozenset({"child", "family", "parts", "complement", "cycle", "rate", *SCHEDULE, "epochs"})
 for added in (
     Kind("child", ChildSettings, _member, "train", {"epochs": 10, "method": "one-shot"}, _method, _numbered,
          kinds["tune"].free | MEMBERS, member="child"),
@@ -235,10 +236,10 @@ add_kind(
     Kind(
         "ticket", TicketSettings, _ticket, "train", TICKETS, _method, _level,
         frozenset({
-            "level", "sparsity", "rate", "start", "rewind", "control", "reinit", "order", "lr", "schedule", "method", "score",
+            "level", "sparsity", "rate", "start", "rewind", "control", "reinit", "order", "lr", *SCHEDULE, "method", "score",
             *METHOD_SETTINGS.values(),
         }),
-        shares=("epochs", "lr", "schedule", "accumulate"), levels="level", once=("control", "reinit", "order"), origin=_rewound,
+        shares=EARLIEST, levels="level", once=("control", "reinit", "order"), origin=_rewound,
     )
 )  # fmt: skip
 

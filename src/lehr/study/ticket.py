@@ -8,6 +8,7 @@ from typing import Any
 
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length, spelled
+from lehr.runs.settings import DROPS
 from lehr.study.definition import Study
 from lehr.study.file import study_of
 
@@ -16,6 +17,7 @@ BRANCHES = ("shuffle", "invert", "reinit", "order", "shuffle-order", "anneal")
 REWIND = "rewind:"  # and a step: a branch too
 NAME = "ticket"
 OTHER = 1000  # added to the seed of a branch that draws anew
+FLAT = {"warmup": "0", "drops": ",".join(DROPS)}  # what a constant rate has none of
 FINE = 100  # the rate of fine-tuning is that of training over this
 
 
@@ -82,6 +84,7 @@ def tickets(
     }  # fmt: skip
     if mode == "fine-tune":
         values |= {"ticket_lr": lr / FINE, "ticket_schedule": "constant"}
+        values |= {f"ticket_{name}": usual for name, usual in FLAT.items() if name in settings}
     levels = list(range(1, rounds + 1))
     grids: list[dict[str, Any]] = [{"row": NAME, "level": rounds}]
     grids += [{"row": name, "level": levels, **own} for name in branches for own in _branch(name, seeds, values)]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from lehr.base.registry import Registry
+from lehr.base.steps import parse_length, spelled
+from lehr.runs import Settings
+from lehr.runs.settings import DROPS
 
 Factor = Callable[[int, int], float]
 
@@ -41,12 +45,28 @@ def one_cycle(step: int, total: int, warmup: float = 0.1, start: float = 0.01, e
 
 @learning_rates.register("multistep")
 def multistep(step: int, total: int) -> float:
-    """1, then 0.1 from half of the run, 0.01 from three quarters.
+    """1, then 0.1 from half of the run, 0.01 from three quarters: `stepped` with its usual drops.
 
     >>> [multistep(s, 100) for s in (49, 50, 75)]
     [1.0, 0.1, 0.01]
     """
-    return (1.0, 0.1, 0.01)[(4 * step >= 2 * total) + (4 * step >= 3 * total)]
+    return stepped(step, total, DROPS)
+
+
+def stepped(step: int, total: int, drops: Sequence[str], steps_per_epoch: int = 1) -> float:
+    """A tenth less at every drop: ``10^-n`` after n of them, each a fraction of the run, ``500it`` or ``2ep``.
+
+    >>> [stepped(s, 100, ("60it", "5ep"), 18) for s in (59, 60, 89, 90)]
+    [1.0, 0.1, 0.1, 0.01]
+    """
+    return float(f"1e-{sum(step >= _place(drop, total, steps_per_epoch) for drop in drops)}")
+
+
+def _place(length: str, total: int, steps_per_epoch: int) -> float:
+    try:
+        return float(length) * total
+    except ValueError:
+        return parse_length(length, steps_per_epoch=steps_per_epoch, total=total)
 
 
 @learning_rates.register("triangular")
@@ -93,6 +113,26 @@ def llr(step: int, total: int, warmup: float = 0.1) -> float:
     if step < end:
         return _between(0.0, 1.0, step / end)
     return (total - step) / (total - end)
+
+
+def schedule_of(settings: Settings, steps_per_epoch: int) -> Factor:
+    """The schedule that settings ask for: with its drops, and ``min(1, step / w)`` of it over a warm-up of w steps.
+
+    >>> settings = Settings(data="digits", model="lenet5", epochs=1, schedule="constant", warmup="4it")
+    >>> [schedule_of(settings, 10)(step, 10) for step in (0, 1, 4, 9)]
+    [0.0, 0.25, 1.0, 1.0]
+    """
+    own = learning_rates[settings.schedule]
+    if settings.schedule == "multistep":
+        own = partial(stepped, drops=settings.drops, steps_per_epoch=steps_per_epoch)
+    if spelled(settings.warmup) == "0":
+        return own
+
+    def warmed(step: int, total: int) -> float:
+        steps = parse_length(settings.warmup, steps_per_epoch=steps_per_epoch, total=total)
+        return own(step, total) * (min(1.0, step / steps) if steps else 1.0)
+
+    return warmed
 
 
 def adaptive_peak(norm_before: float, norm_after: float, sparsity: float, share: float) -> float:

@@ -24,7 +24,7 @@ from lehr.training import averaging, together
 from lehr.training.evaluation import Scores, evaluate
 from lehr.training.interrupt import StopRequest, stop_on_signal
 from lehr.training.layout import input_layout
-from lehr.training.learning_rates import learning_rates
+from lehr.training.learning_rates import schedule_of
 from lehr.training.losses import for_members
 from lehr.training.optimizers import make_optimizer
 from lehr.training.parts import Parts, Position, no_sums
@@ -153,7 +153,7 @@ class _Run:
         )
         self.first, self.last = span(settings, self.data)
         self.total = settings.epochs * steps_per_epoch(settings, self.data)  # of the whole schedule
-        self.factor = learning_rates[settings.schedule]
+        self.factor = schedule_of(settings, steps_per_epoch(settings, self.data))
         self.bf16 = choose_precision(settings.precision, self.parts.model) == "bf16"
         epoch, step = divmod(self.first, steps_per_epoch(settings, self.data))
         self.parts.position = Position(epoch, step * settings.accumulate, self.first)
