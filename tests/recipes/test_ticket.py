@@ -126,6 +126,32 @@ def test_kept_weights_that_are_not_those_that_were_written_are_refused(tmp_path)
     assert ticket(level(tmp_path / "dense", 1), tmp_path / "one", resume=True)["test"]["accuracy"] > 0
 
 
+def test_a_damaged_origin_does_not_go_into_the_next_level(tmp_path):
+    train(TrainSettings(**SHORT, keep=(f"{K}it",)), tmp_path / "dense")
+    ticket(level(tmp_path / "dense", 1), tmp_path / "one")
+    origin = RunFolder(tmp_path / "one").origin
+    content = bytearray(origin.read_bytes())
+    content[-400] ^= 1  # one bit of one weight
+    origin.write_bytes(content)
+    with pytest.raises(LehrError, match=r"one/origin\.safetensors is damaged: its checksum does not match; delete it"):
+        ticket(level(tmp_path / "one", 2), tmp_path / "two")
+    origin.unlink()
+    ticket(level(tmp_path / "one", 2), tmp_path / "two", resume=True)
+    kept = load_file(tmp_path / "dense" / f"at-{K}.safetensors")
+    assert all(torch.equal(kept[name], t) for name, t in load_file(tmp_path / "two" / "origin.safetensors").items())
+
+
+def test_what_was_trained_up_to_the_step_is_put_away_after_a_kill_too(tmp_path, monkeypatch):
+    train(TrainSettings(**SHORT), tmp_path / "dense")
+    with monkeypatch.context() as patch:
+        patch.setattr(ticket_module.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ticket(level(tmp_path / "dense", 1), tmp_path / "one")
+    assert (tmp_path / "one" / "way").is_dir()
+    ticket(level(tmp_path / "dense", 1), tmp_path / "one", resume=True)
+    assert not (tmp_path / "one" / "way").exists()
+
+
 def test_a_chain_that_was_moved_finds_its_dense_run(tmp_path):
     train(TrainSettings(**SHORT), tmp_path / "runs" / "dense")
     ticket(level(tmp_path / "runs" / "dense", 1), tmp_path / "runs" / "one")
@@ -185,8 +211,8 @@ def test_statistics_of_batch_norm_go_back_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch_size", 32), ("seed", 1), ("epochs", 3), ("limit", 200)])
-def test_a_ticket_is_trained_as_its_parent_was(dense, tmp_path, name, value):
-    with pytest.raises(LehrError, match=rf"{name} is {value} and .* in .*: a ticket is trained as its parent was"):
+def test_a_ticket_has_what_step_k_of_its_parent_goes_by(dense, tmp_path, name, value):
+    with pytest.raises(LehrError, match=rf"{name} is {value} and .* in .*: a ticket goes back to a step of its parent"):
         ticket(level(dense[0], 1, **{name: value}), tmp_path / "one")
 
 

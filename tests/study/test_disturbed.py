@@ -99,14 +99,18 @@ def test_two_at_once_killed_at_any_time_go_on_to_the_same_bits(whole, tmp_path, 
     assert_as_if_left_alone(tmp_path / "out", whole)
 
 
+SIZE = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "threads": 1}
+
+
 def asked_tickets() -> Study:
     """A level from a step on the way, and another from other weights."""
-    size = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "threads": 1}
-    return tickets(**size, rounds=2, rate=0.5, rewind="5it", branches=["reinit"])
+    return tickets(**SIZE, rounds=2, rate=0.5, rewind="5it", branches=["reinit"])
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10))])
 def test_tickets_killed_at_any_write_go_on_to_the_same_bits(tmp_path, seed):
+    for name in ("whole", "out"):
+        run_study(tickets(**SIZE, rounds=1, rate=0.5), tmp_path / name)  # its dense run has not kept the step
     run_study(asked_tickets(), tmp_path / "whole")
     codes = driven("storm", tmp_path, seed, 20, every_step=seed > 1, asked=asked_tickets())
     assert codes.pop() == 0

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lehr import models
 from lehr.base.errors import CannotWrite, LehrError, require
-from lehr.base.tensors import write_tensors
 from lehr.data import Batches
 from lehr.masks.controls import controlled
 from lehr.masks.targets import whole_parameters
@@ -23,7 +22,7 @@ from lehr.recipes.method import annealing_steps, build_method
 from lehr.recipes.parent import ancestors, load_data, parent_settings, parent_weights
 from lehr.recipes.train import train
 from lehr.runs import RunFolder, Settings, TicketSettings, TrainSettings
-from lehr.runs.weights import load_weights, read_weights
+from lehr.runs.weights import load_weights
 from lehr.training import fit, together
 from lehr.training.progress import bar
 from lehr.training.span import span, steps_per_epoch, total_steps
@@ -108,7 +107,7 @@ def _check_parent(settings: TicketSettings, base: Settings) -> None:
         mine, theirs = getattr(settings, name), getattr(base, name)
         require(
             mine == theirs,
-            f"{name} is {mine!r} and {theirs!r} in {settings.parent}: a ticket is trained as its parent was",
+            f"{name} is {mine!r} and {theirs!r} in {settings.parent}: a ticket goes back to a step of its parent, by which that goes: give the same",
         )
 
 
@@ -130,18 +129,20 @@ def _check_origin(settings: TicketSettings, base: Settings) -> None:
 
 def _origin(settings: TicketSettings, base: Settings, folder: RunFolder, step: int) -> dict[str, Tensor]:
     """The dense network at step k: from the level before, from the dense run, or trained up to there once more, to the same bits."""
+    way = folder.path / "way"
     if not folder.origin.is_file():
-        before, way = RunFolder(settings.parent).origin, folder.path / "way"
-        if base.start == settings.start and before.is_file():  # else that of another step, or the dense run
-            found = read_weights(before)
+        before = RunFolder(settings.parent)
+        if base.start == settings.start and before.origin.is_file():  # else that of another step, or the dense run
+            found = before.origin_weights()
         else:
             found = _passed(_dense(settings.parent), settings.start, step, way)
         together.meet()
         if together.rank() == 0:
-            write_tensors(folder.origin, found, {"format": "pt"})
-            shutil.rmtree(way, ignore_errors=True)
-        together.meet()
-    return read_weights(folder.origin)
+            folder.keep_origin(found)
+    if together.rank() == 0:
+        shutil.rmtree(way, ignore_errors=True)  # also what a kill has left of it
+    together.meet()
+    return folder.origin_weights()
 
 
 def _passed(whole: RunFolder, start: str, step: int, way: Path) -> dict[str, Tensor]:

@@ -57,7 +57,7 @@ class RunFolder:
     # -- on the way ---------------------------------------------------------------------------
     def keep(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Write the weights of a step, as they were before it."""
-        write_tensors(self._at(step), tensors, {"format": "pt", "digest": weights_digest(tensors)})
+        _write_signed(self._at(step), tensors)
 
     def kept(self, step: int) -> dict[str, Tensor] | None:
         """The weights of a step; None where they were not kept.
@@ -65,15 +65,19 @@ class RunFolder:
         Raises:
             LehrError: they are not those that were written.
         """
-        file = self._at(step)
-        if not file.is_file():
-            return None
-        tensors = read_weights(file)
-        with safe_open(file, "pt") as opened:
-            known = (opened.metadata() or {}).get("digest")
-        if known != weights_digest(tensors):
-            raise LehrError(f"{file} is damaged: its checksum does not match; delete it, and it is made again")
-        return tensors
+        return _read_signed(self._at(step)) if self._at(step).is_file() else None
+
+    def keep_origin(self, tensors: dict[str, Tensor]) -> None:
+        """Write the weights of the step that is gone back to."""
+        _write_signed(self.origin, tensors)
+
+    def origin_weights(self) -> dict[str, Tensor]:
+        """The weights of the step that is gone back to.
+
+        Raises:
+            LehrError: they are not those that were written.
+        """
+        return _read_signed(self.origin)
 
     def _at(self, step: int) -> Path:
         return self.path / f"at-{step}.safetensors"
@@ -216,6 +220,19 @@ class RunFolder:
         if known is not None and known != weights_digest(tensors):
             raise LehrError(f"{self.model} is damaged: its checksum does not match; restore it, or train again")
         return tensors
+
+
+def _write_signed(file: Path, tensors: dict[str, Tensor]) -> None:
+    write_tensors(file, tensors, {"digest": weights_digest(tensors)})  # one entry: several have no order of their own
+
+
+def _read_signed(file: Path) -> dict[str, Tensor]:
+    tensors = read_weights(file)
+    with safe_open(file, "pt") as opened:
+        known = (opened.metadata() or {}).get("digest")
+    if known != weights_digest(tensors):
+        raise LehrError(f"{file} is damaged: its checksum does not match; delete it, and it is made again")
+    return tensors
 
 
 def holds_something(folder: Path) -> bool:
