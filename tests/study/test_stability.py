@@ -9,6 +9,7 @@ import pytest
 
 from lehr import LehrError, Mask
 from lehr.analysis import distance, travel
+from lehr.base.files import read_json
 from lehr.recipes.connect import ConnectSettings, connect
 from lehr.report.between import line_plot, stability_plot
 from lehr.runs import RunFolder
@@ -17,9 +18,11 @@ from lehr.study import between
 from lehr.study.copies import left_out
 from lehr.study.file import study_of
 from lehr.study.mask_statistics import mask_statistics
+from lehr.study.measured import measure
 from lehr.study.plan import plan
 from lehr.study.run import run_study
 from lehr.study.stability import stability, stability_study
+from lehr.study.ticket import tickets
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 2, "batch_size": 64, "rate": 0.5, "threads": 1}
 
@@ -93,8 +96,15 @@ def test_what_was_measured_outlives_the_weights(found, rows, out, tmp_path):
         stability(replace(found, cells=gone), tmp_path, points=4)
 
 
+def without(found, gone):
+    """The findings of the study as if it had never had some of its runs."""
+    runs = [run for run in found.runs if not gone(run)]
+    kept = {run.folder for run in runs}
+    return replace(found, runs=runs, cells=[cell for cell in found.cells if RunFolder(cell.path).path.name in kept])
+
+
 def test_a_branch_that_is_missing_is_told(found, out):
-    lacking = replace(found, cells=[cell for cell in found.cells if cell.label != "order"])
+    lacking = without(found, lambda run: run.label == "order")
     with pytest.raises(
         LehrError, match=r"the study lacks a copy of the ticket at 50 % rewound to 0: train order, shuffle"
     ):
@@ -127,9 +137,29 @@ def test_a_level_of_which_a_run_failed_is_left_out_and_told(found, rows, out):
 
 
 def test_the_dense_network_trained_again_is_asked_for(found, out):
-    lacking = replace(found, cells=[cell for cell in found.cells if cell.label != "dense, again"])
-    with pytest.raises(LehrError, match=r"trained again from 5it: add a row 'dense, again' of level 0"):
-        stability(replace(lacking, cells=[c for c in lacking.cells if c.label != "dense, order"]), out, points=3)
+    lacking = without(found, lambda run: run.label in ("dense, again", "dense, order"))
+    with pytest.raises(LehrError, match=r"trained again from 5it: .* add a row 'dense, again' of level 0"):
+        stability(lacking, out, points=3)
+
+
+def test_a_seed_that_is_not_done_yet_is_left_out_and_told(found, rows, out):
+    cells = [cell for cell in found.cells if (cell.label, cell.seed, cell.panel) != ("order", 1, "start=5it")]
+    some = stability(replace(found, cells=cells), out, points=3)
+    for own, whole in zip(some, rows, strict=True):
+        seeds = 1 if (own.start, own.mask) == ("5it", "ticket") else 2
+        assert (own.start, own.mask, own.accuracy) == (whole.start, whole.mask, whole.accuracy[:seeds])
+    assert left_out(replace(found, cells=cells)) == [
+        f"{level} % rewound to 5it is without seed 1: order is not done yet" for level in (50, 25)
+    ]
+    with pytest.raises(LehrError, match="no ticket in .* is done yet together with its copies: go on"):
+        stability(replace(found, cells=[]), out, points=3)
+
+
+def test_tickets_that_do_not_go_back_have_no_stability(tmp_path):
+    study = tickets(**SMALL, rounds=1, mode="fine-tune", branches=["order", "shuffle", "shuffle-order"])
+    found = run_study(study, tmp_path)
+    with pytest.raises(LehrError, match="ticket has rewind no, and stability is of subnetworks that go back"):
+        stability(found, tmp_path, points=3)
 
 
 def test_networks_of_two_panels_are_not_mixed(tmp_path):
@@ -149,16 +179,15 @@ def test_networks_of_two_panels_are_not_mixed(tmp_path):
 
 
 def test_levels_and_dense_copies_that_a_study_does_not_have_are_no_rows(found, rows, out):
-    fewer = [cell for cell in found.cells if "dense, order" not in cell.label and round(cell.sparsity, 3) != 0.5]
-    some = stability(replace(found, cells=fewer), out, points=3)
+    some = stability(
+        without(found, lambda run: "dense, order" in run.label or round(run.sparsity, 3) == 0.5), out, points=3
+    )
     assert some == [row for row in rows if row.density == 0.25]
     copies = ("order", "shuffle-order", "dense, again", "dense, order")
-    controlled = [c for c in found.cells if "start=0" in c.panel or c.label not in copies]
-    assert stability(replace(found, cells=controlled), out, points=3) == [row for row in rows if row.start == "0"], (
-        "controls are no copies"
-    )
+    controlled = without(found, lambda run: run.panel == "start=5it" and run.label in copies)
+    assert stability(controlled, out, points=3) == [row for row in rows if row.start == "0"], "controls are no copies"
     with pytest.raises(LehrError, match="has no copies of a ticket: train order, shuffle, shuffle-order"):
-        stability(replace(found, cells=[cell for cell in found.cells if cell.label == "ticket"]), out)
+        stability(without(found, lambda run: run.kind != "train" and run.label != "ticket"), out)
 
 
 def test_steps_are_named_once():
@@ -213,3 +242,12 @@ def test_masks_are_told_layer_by_layer(found, tmp_path):
             assert row.overlap == pytest.approx(row.chance, abs=0.03)
     gone = [replace(cell, path=str(tmp_path / "runs" / RunFolder(cell.path).path.name)) for cell in found.cells]
     assert mask_statistics(replace(found, cells=gone)) == []
+
+
+def test_a_layer_that_begins_at_0_has_no_travel(tmp_path):
+    network = "from torch import nn\n\ndef net(num_classes):\n    head = nn.Linear(16, num_classes)\n    nn.init.zeros_(head.weight)\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), head)\n"
+    (tmp_path / "zero.py").write_text(network)
+    study = stability_study(**{**SMALL, "model": f"{tmp_path / 'zero.py'}:net"}, rewind=["0"], rounds=1)
+    measured = measure(run_study(study, tmp_path / "out"), tmp_path / "out", points=3, bn_batches=0)
+    assert {row.layer: row.travel is None for row in measured.layers} == {"1.weight": False, "3.weight": True}
+    assert read_json(tmp_path / "out" / "masks.json")[1]["travel"] is None

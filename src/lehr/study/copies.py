@@ -9,10 +9,13 @@ from typing import Any
 from lehr.base.errors import LehrError
 from lehr.base.steps import in_order, spelled
 from lehr.report.cells import Cell
+from lehr.runs import TicketSettings
+from lehr.study.definition import Run
 from lehr.study.run import Findings
 from lehr.study.ticket import NAME, OTHER
 
 AGAIN, ORDER = "dense, again", "dense, order"  # what the rows of the dense copies are called
+WHOLE = "dense"  # the dense run itself
 BRANCHES = ("order", "shuffle", "shuffle-order")
 """What has to be trained beside the ticket, as branches of `lehr.study.ticket.tickets`."""
 
@@ -20,6 +23,7 @@ PAIRS = {"ticket": (NAME, "order"), "random": ("shuffle", "shuffle-order")}
 """The rows of a subnetwork and of its copy in another order of the data, by what the subnetwork is."""
 
 BySeed = dict[int, Cell]
+Place = tuple[str, str, float]  # the step k that a run goes back to, its row, its sparsity
 
 
 def dense_copies(start: str, seeds: int) -> list[dict[str, Any]]:
@@ -37,68 +41,108 @@ def dense_copies(start: str, seeds: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Copies:
-    """The runs of a study by the step k that they go back to, their row, their sparsity and their seed; made by `copies_of`."""
+    """The runs of a study by their place and seed, those that have ended and the seeds of all; made by `copies_of`."""
 
-    dense: BySeed
-    cells: dict[tuple[str, str, float], BySeed]
+    cells: dict[Place, BySeed]
+    planned: dict[Place, set[int]]
 
     @property
     def starts(self) -> list[str]:
         """The steps, in order."""
-        return sorted({start for start, _, _ in self.cells}, key=in_order)
+        return sorted({start for start, label, _ in self.planned if label != WHOLE}, key=in_order)
 
-    def levels(self, start: str) -> list[float]:
-        """The sparsities of which there are copies in two orders: one without has no stability, whatever its controls."""
+    def subnetworks(self, start: str) -> list[tuple[str, float]]:
+        """What there are copies of in two orders, as `trios` takes it: a level without has no stability, whatever its controls."""
+        whole = [("dense", 0.0)] if (start, ORDER, 0.0) in self.planned else []
+        return whole + [(mask, sparsity) for sparsity in self._levels(start) for mask in PAIRS]
+
+    def _levels(self, start: str) -> list[float]:
         seconds = {second for _, second in PAIRS.values()}
-        return sorted({sparsity for at, label, sparsity in self.cells if at == start and label in seconds})
+        return sorted({sparsity for at, label, sparsity in self.planned if at == start and label in seconds})
 
-    def of(self, start: str, label: str, sparsity: float) -> BySeed:
-        """The runs of one row and level."""
-        return self.cells.get((start, label, sparsity), {})
+    def trios(self, start: str, mask: str, sparsity: float) -> list[tuple[Cell, Cell, Cell]]:
+        """Of every seed whose three runs have ended: the dense network from step k on, the subnetwork, and its copy in another order.
 
-    def whole(self, start: str) -> BySeed:
-        """The dense network from step k on, as subnetworks are trained from there: from a later step than 0 with a fresh optimizer."""
-        return self.dense if start == "0" else self.of(start, AGAIN, 0.0)
+        The dense network is the one that is trained as the subnetwork is: from a later step than 0 with a fresh optimizer. It is its own subnetwork.
+
+        Raises:
+            LehrError: the study has no such runs.
+        """
+        whole, first, second = self.places(start, mask, sparsity)
+        seeds = self.planned.get(first, set())
+        if not seeds or seeds != self.planned.get(second, set()):
+            raise LehrError(
+                f"the study lacks a copy of the {mask} at {100 * sparsity:.3g} % rewound to {start}: train {', '.join(BRANCHES)}"
+            )
+        if not seeds <= self.planned.get(whole, set()):
+            raise LehrError(
+                f"the study lacks the dense network of each seed, trained again from {start}: use lehr stability without a folder, "
+                f"or add a row {AGAIN!r} of level 0 to its file"
+            )
+        one, two, three = (self.cells.get(place, {}) for place in (whole, first, second))
+        return [(one[seed], two[seed], three[seed]) for seed in sorted(one.keys() & two.keys() & three.keys() & seeds)]
+
+    def places(self, start: str, mask: str, sparsity: float) -> tuple[Place, Place, Place]:
+        """Where the three runs of a trio are."""
+        whole = (start, AGAIN, 0.0) if start != "0" else ("0", WHOLE, 0.0)
+        first, second = PAIRS.get(mask, (whole[1], ORDER))
+        return whole, (start, first, sparsity), (start, second, sparsity)
 
 
 def copies_of(found: Findings) -> Copies:
     """The runs of a study by what they are copies of, without what is left out because a run failed.
 
     Raises:
-        LehrError: a dense run failed, or several networks are of one step, level and seed.
+        LehrError: a dense run failed, tickets are not reset to step k, or several networks are of one step, level and seed.
     """
     gone = _lost(found)
     runs = {run.folder: run for run in found.runs}
-    dense: BySeed = {}
-    cells: dict[tuple[str, str, float], BySeed] = {}
+    needed = {label for pair in PAIRS.values() for label in pair}
+    planned: dict[Place, set[int]] = {}
+    for run in runs.values():
+        if isinstance(run.settings, TicketSettings) and run.label in needed and run.settings.rewind != "weights":
+            raise LehrError(
+                f"{run.label} has rewind {run.settings.rewind}, and stability is of subnetworks that go back to the weights of step k: "
+                "give a study of those"
+            )
+        start, label, sparsity = place = _place(run)
+        if (start, None) not in gone and (label in (AGAIN, WHOLE) or (start, sparsity) not in gone):
+            planned.setdefault(place, set()).add(run.seed)
+    cells: dict[Place, BySeed] = {}
     for cell in found.cells:
         run = runs[Path(cell.path).name]
-        start = spelled(run.settings.start)
-        if run.kind == "train":
-            other = dense.setdefault(cell.seed, cell)
-        elif (start, None) in gone or (cell.label != AGAIN and (start, cell.sparsity) in gone):
-            continue
-        else:
-            other = cells.setdefault((start, cell.label, cell.sparsity), {}).setdefault(cell.seed, cell)
-        if other.path != cell.path:
-            raise LehrError(
-                f"{'the dense network' if run.kind == 'train' else cell.label} of seed {cell.seed} is there twice ({other.panel}; {cell.panel}): "
-                "stability is of one network, give a study whose only other panel is start"
-            )
-    return Copies(dense, cells)
+        if (place := _place(run)) in planned:
+            other = cells.setdefault(place, {}).setdefault(cell.seed, cell)
+            if other.path != cell.path:
+                raise LehrError(
+                    f"{'the dense network' if run.kind == 'train' else cell.label} of seed {cell.seed} is there twice ({other.panel}; {cell.panel}): "
+                    "stability is of one network, give a study whose only other panel is start"
+                )
+    return Copies(cells, planned)
+
+
+def _place(run: Run) -> Place:
+    return spelled(run.settings.start), WHOLE if run.kind == "train" else run.label, run.sparsity
 
 
 def left_out(found: Findings) -> list[str]:
-    """A sentence for all that has no stability because a run failed."""
+    """A sentence for all that has no stability because a run failed, or is not done yet."""
     told = []
     for (start, sparsity), cell in _lost(found).items():
-        what = (
-            f"everything rewound to {start}" if sparsity is None
-            else f"{100 * (1 - sparsity):.3g} % rewound to {start}" if sparsity
-            else f"the dense network from {start} on"
-        )  # fmt: skip
+        what = f"everything rewound to {start}" if sparsity is None else _level(start, sparsity)
         told.append(f"{what} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}")
-    return told
+    copies = copies_of(found)
+    for start in copies.starts:
+        for mask, sparsity in copies.subnetworks(start):
+            for place in copies.places(start, mask, sparsity):
+                waiting = copies.planned.get(place, set()) - copies.cells.get(place, {}).keys()
+                without = [f"seed {seed}: {place[1]} is not done yet" for seed in sorted(waiting)]
+                told += [f"{_level(start, sparsity)} is without {text}" for text in without]
+    return list(dict.fromkeys(told))
+
+
+def _level(start: str, sparsity: float) -> str:
+    return f"{100 * (1 - sparsity):.3g} % rewound to {start}" if sparsity else f"the dense network from {start} on"
 
 
 def _lost(found: Findings) -> dict[tuple[str, float | None], Cell]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +15,6 @@ from lehr.base.steps import in_order, spelled
 from lehr.masks import Mask
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
-from lehr.runs.weights import read_weights
 from lehr.study.run import Findings
 from lehr.study.ticket import NAME
 
@@ -33,7 +33,7 @@ class MaskLayerRow:
         density: of the layer.
         overlap: ``|a & b| / |a | b|`` of two seeds' masks; None for one seed.
         chance: what two random masks of that density would have, ``d / (2 - d)``.
-        travel: ``|m (w' - w)| / |m w|`` from step k to the end.
+        travel: ``|m (w' - w)| / |m w|`` from step k to the end; None where the weights of step k are all 0.
     """
 
     start: str
@@ -43,7 +43,7 @@ class MaskLayerRow:
     density: float
     overlap: float | None
     chance: float
-    travel: float
+    travel: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -69,13 +69,12 @@ def mask_statistics(found: Findings) -> list[MaskLayerRow]:
 def _layers(start: str, mask: str, sparsity: float, folders: Sequence[RunFolder]) -> list[MaskLayerRow]:
     masks = [Mask.load(folder.mask) for folder in folders]
     shared = [overlap(a, b) for a, b in combinations(masks, 2)]
-    went = [
-        travel(read_weights(folder.origin), folder.weights(), own) for folder, own in zip(folders, masks, strict=True)
-    ]
+    went = [travel(folder.origin_weights(), folder.weights(), own) for folder, own in zip(folders, masks, strict=True)]
     rows = []
     for name in masks[0]:
         density = fmean(float(own[name].double().mean()) for own in masks)
         alike = fmean(one[name] for one in shared) if shared else None
-        far = fmean(one[name] for one in went)
+        mean = fmean(one[name] for one in went)
+        far = mean if isfinite(mean) else None  # from nothing, any way is infinitely far
         rows.append(MaskLayerRow(start, mask, 1.0 - sparsity, name, density, alike, density / (2.0 - density), far))
     return rows

@@ -11,7 +11,7 @@ from lehr.analysis.stability import Distance
 from lehr.base.errors import LehrError, require
 from lehr.base.steps import spelled
 from lehr.study.between import barrier_between, distance_between
-from lehr.study.copies import AGAIN, BRANCHES, ORDER, PAIRS, BySeed, copies_of, dense_copies
+from lehr.study.copies import BRANCHES, copies_of, dense_copies
 from lehr.study.definition import Study
 from lehr.study.run import Findings
 from lehr.study.ticket import tickets
@@ -73,7 +73,7 @@ def stability_study(*, rewind: Sequence[str], rounds: int, seeds: int = 1, **set
 def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: int = BN_BATCHES) -> list[Stability]:
     """Both stabilities of 1903.01611 (section 4) and the instability of 1912.05671 at every level of which a study has copies.
 
-    The random masks have as many weights in every layer as the tickets. Levels of which a run failed are left out, see `lehr.study.copies.left_out`.
+    The random masks have as many weights in every layer as the tickets. Levels of which a run failed are left out, and seeds that are not done yet, see `lehr.study.copies.left_out`.
 
     Args:
         found: of a `stability_study`, or of one with those branches of some levels, `shuffle-order` and `order` in the same order of the data.
@@ -88,38 +88,23 @@ def stability(found: Findings, out: Path, *, points: int = POINTS, bn_batches: i
     copies = copies_of(found)
     rows = []
     for start in copies.starts:
-        whole = copies.whole(start)
-        wanted = [("dense", 0.0, whole, ordered)] if (ordered := copies.of(start, ORDER, 0.0)) else []
-        for sparsity in copies.levels(start):
-            wanted += [
-                (mask, sparsity, copies.of(start, one, sparsity), copies.of(start, other, sparsity))
-                for mask, (one, other) in PAIRS.items()
-            ]
-        for mask, sparsity, first, second in wanted:
-            _check_whole(start, mask, sparsity, first, second, whole)
-            trios = [(whole[seed].path, first[seed].path, second[seed].path) for seed in sorted(first)]
+        for mask, sparsity in copies.subnetworks(start):
+            trios = copies.trios(start, mask, sparsity)
+            if not trios:
+                continue  # none is done yet
+            paths = [(whole.path, one.path, other.path) for whole, one, other in trios]
             rows.append(
                 Stability(
                     start, mask, 1.0 - sparsity,
-                    tuple(float(first[seed].result["test"]["accuracy"]) for seed in sorted(first)),
-                    tuple(distance_between(dense, a, a, out) for dense, a, _ in trios) if sparsity else (),
-                    tuple(distance_between(a, b, a if sparsity else b, out) for _, a, b in trios),
-                    tuple(barrier_between(a, b, out, part="test", points=points, bn_batches=bn_batches) for _, a, b in trios),
+                    tuple(float(one.result["test"]["accuracy"]) for _, one, _ in trios),
+                    tuple(distance_between(whole, a, a, out) for whole, a, _ in paths) if sparsity else (),
+                    tuple(distance_between(a, b, a if sparsity else b, out) for _, a, b in paths),
+                    tuple(barrier_between(a, b, out, part="test", points=points, bn_batches=bn_batches) for _, a, b in paths),
                 )
             )  # fmt: skip
     if not rows:
         found.check_whole()
+        waiting = any(copies.subnetworks(start) for start in copies.starts)
+        require(not waiting, f"no ticket in {out} is done yet together with its copies: go on with the study")
         raise LehrError(f"the study in {out} has no copies of a ticket: train {', '.join(BRANCHES)}")
     return rows
-
-
-def _check_whole(start: str, mask: str, sparsity: float, first: BySeed, second: BySeed, whole: BySeed) -> None:
-    """Raise where a seed lacks a copy, or the dense network that it is measured against."""
-    if not first or set(first) != set(second):
-        raise LehrError(
-            f"the study lacks a copy of the {mask} at {100 * sparsity:.3g} % rewound to {start}: train {', '.join(BRANCHES)}"
-        )
-    if not set(first) <= set(whole):
-        raise LehrError(
-            f"the study lacks the dense network of each seed, trained again from {start}: add a row {AGAIN!r} of level 0"
-        )
