@@ -103,12 +103,26 @@ def test_the_ends_too_are_judged_with_statistics_estimated_anew():
     assert anew != pytest.approx(kept, rel=1e-3)
 
 
+def test_a_line_is_the_same_each_time_although_dropout_is_on_for_the_statistics():
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 4)
+    data = [(inputs, (inputs.sum(1) > 0).long())]
+    a, b = (nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Linear(4, 2)) for _ in range(2))
+    before = torch.get_rng_state()
+    first = barrier(a, b, data, points=3, statistics=[inputs])
+    assert torch.equal(torch.get_rng_state(), before), "nobody's draws are used up"
+    torch.rand(1)
+    assert barrier(a, b, data, points=3, statistics=[inputs]) == first
+
+
 def test_bad_input_is_one_sentence():
     data = batches(2, 2)
     with pytest.raises(LehrError, match="points is 1: give at least 2"):
         barrier(Scale(1.0), Scale(2.0), data, points=1)
     with pytest.raises(LehrError, match="the loader is empty"):
         barrier(Scale(1.0), Scale(2.0), [])
+    with pytest.raises(LehrError, match="or can be read only once: give a list of batches"):
+        barrier(Scale(1.0), Scale(2.0), (one for one in data))
     with pytest.raises(LehrError, match=r"the networks differ in bias, weight: give two of one architecture"):
         barrier(nn.Linear(2, 3), nn.Linear(2, 4), data)
     with pytest.raises(LehrError, match="the networks differ in bias"):

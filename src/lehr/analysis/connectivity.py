@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,19 +60,19 @@ def barrier(
     loader: Iterable[tuple[Tensor, Tensor]],
     *,
     points: int = 30,
-    statistics: Sequence[Tensor] | None = None,
+    statistics: Iterable[Tensor] | None = None,
 ) -> Barrier:
     """Error and loss of ``(1 - x) a + x b`` for x from 0 to 1 (Frankle et al. 2020, 1912.05671: 30 places).
 
     Args:
-        a, b: networks of one architecture; neither is touched.
-        loader: batches of (inputs, targets) to be judged on, the training or the test set; read once a place.
+        a, b: networks of one architecture, both on one device; neither is touched.
+        loader: batches of (inputs, targets) to be judged on, the training or the test set; read once a place, and taken to the device.
         points: how many places, the ends among them, from 2.
         statistics: batches of inputs from which batch-norm's running statistics are estimated anew at every place, the ends too; None
             mixes those of a and b like weights, which overstates the barrier.
 
     Raises:
-        LehrError: the networks have other tensors, there are no batches, or `points` is less than 2.
+        LehrError: the networks have other tensors, there are no batches or they can be read only once, or `points` is less than 2.
 
     >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
     >>> data = [(torch.randn(8, 2), torch.zeros(8, dtype=torch.long))]
@@ -89,7 +89,7 @@ def barriers(
     loaders: Mapping[str, Iterable[tuple[Tensor, Tensor]]],
     *,
     points: int = 30,
-    statistics: Sequence[Tensor] | None = None,
+    statistics: Iterable[Tensor] | None = None,
 ) -> dict[str, Barrier]:
     """`barrier` on several sets of data by name: the line is gone along once.
 
@@ -117,12 +117,17 @@ def barriers(
     between = copy.deepcopy(a).eval()
     alphas = [i / (points - 1) for i in range(points)]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
+    place = next(between.parameters()).device
     for alpha in alphas:
         between.load_state_dict({name: _mixed(first[name], second[name], alpha) for name in first})
         if statistics is not None and has_batch_norm(between):
-            reestimate_batch_norm(between, statistics)
+            with (
+                torch.random.fork_rng()
+            ):  # dropout is on meanwhile: every line is the same, and nobody's draws are used up
+                torch.manual_seed(0)
+                reestimate_batch_norm(between, (inputs.to(place) for inputs in statistics))
         for name, loader in loaders.items():
-            found[name].append(_judged(between.eval(), loader))
+            found[name].append(_judged(between.eval(), loader, place))
     return {
         name: Barrier(tuple(alphas), tuple(e for e, _ in places), tuple(loss for _, loss in places))
         for name, places in found.items()
@@ -137,13 +142,16 @@ def _mixed(a: Tensor, b: Tensor, alpha: float) -> Tensor:
 
 
 @torch.no_grad()
-def _judged(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+def _judged(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], place: torch.device) -> tuple[float, float]:
     wrong = count = 0
     total = 0.0
-    for inputs, targets in loader:
+    for inputs, targets in ((inputs.to(place), targets.to(place)) for inputs, targets in loader):
         logits = model(inputs)
         wrong += int((rows(logits).argmax(1) != targets.reshape(-1)).sum())
         total += float(task_loss(logits, targets)) * targets.numel()
         count += targets.numel()
-    require(count > 0, "the loader is empty: give at least one batch of (inputs, targets)")
+    require(
+        count > 0,
+        "the loader is empty, or can be read only once: give a list of batches (inputs, targets), or a DataLoader",
+    )
     return wrong / count, total / count

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor
@@ -13,9 +16,21 @@ from lehr.base.errors import require
 from lehr.data import Batches, Examples
 from lehr.data.batches import evaluation_batches
 from lehr.recipes.network import JudgeSettings, open_network
+from lehr.training import together
 from lehr.training.averaging import BN_BATCHES, has_batch_norm
 
 SplitName = Literal["train", "validation", "test"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Again(Generic[T]):
+    """Batches that are prepared anew each time, so that memory holds one of them."""
+
+    make: Callable[[], Iterator[T]]
+
+    def __iter__(self) -> Iterator[T]:
+        return self.make()
 
 
 class ConnectSettings(JudgeSettings):
@@ -46,16 +61,19 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     require(
         same, f"{settings.run} is of {data.name} and {settings.other} of {second.data.name}: give two of the same data"
     )
-    statistics: list[Tensor] | None = None
+    statistics: _Again[Tensor] | None = None
     if settings.bn_batches and has_batch_norm(first.model):
-        size = min(first.settings.batch_size, len(data.train))
-        statistics = [inputs for inputs, _ in islice(Batches(data, size, 0).epoch(0), settings.bn_batches)]
+        batches = Batches(data, min(first.settings.batch_size, len(data.train)), 0)
+        statistics = _Again(lambda: (inputs for inputs, _ in islice(batches.epoch(0), settings.bn_batches)))
     judged: dict[str, Examples] = {"train": data.train.first(settings.examples)}
     judged |= {"validation": data.validation, "test": data.test}
-    batches: dict[str, list[tuple[Tensor, Tensor]]] = {
-        part: list(evaluation_batches(judged[part], data)) for part in settings.parts
+    loaders: dict[str, _Again[tuple[Tensor, Tensor]]] = {
+        part: _Again(partial(evaluation_batches, judged[part], data)) for part in settings.parts
     }
-    found = barriers(first.model, second.model, batches, points=settings.points, statistics=statistics)
+    place = together.state().device
+    found = barriers(
+        first.model.to(place), second.model.to(place), loaders, points=settings.points, statistics=statistics
+    )
     return {"run": settings.run, "other": settings.other} | {part: told(one) for part, one in found.items()}
 
 
