@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lehr import LehrError
+from lehr.recipes import ticket as ticket_module
 from lehr.runs import RunFolder
 from lehr.study import rewind
 from lehr.study.rewind import earliest, rewound
@@ -52,6 +53,14 @@ def test_a_network_that_is_never_stable_is_one_sentence(tmp_path, monkeypatch):
         LehrError, match=r"from step 15 on, a fifth of training, two orders of the data still end 30\.0 points apart"
     ):
         earliest(tmp_path / "out", **SMALL)
+    tried = json.loads((tmp_path / "out" / "rewind.json").read_text())
+    assert (tried["start"], tried["probes"][-1]) == (None, {"start": "15it", "barrier": 0.3})
+
+
+def test_no_way_to_a_step_is_trained_twice(tmp_path, monkeypatch):
+    told(monkeypatch, 15)
+    monkeypatch.setattr(ticket_module, "train", None)  # what trains up to a step that was not kept
+    assert earliest(tmp_path / "out", **SMALL)[0] == "15it"
 
 
 def test_barriers_are_means_over_seeds_of_validation_from_the_same_step_in_two_orders(tmp_path, monkeypatch):
@@ -99,10 +108,13 @@ def test_a_step_that_is_named_is_taken_and_nothing_is_tried(tmp_path, monkeypatc
 
 def test_a_branch_that_goes_back_to_the_step_that_was_found_is_the_ticket(tmp_path, monkeypatch):
     told(monkeypatch, 3)
-    plan = rewound(
-        "auto", tmp_path, branches=["rewind:4it", "reinit", "rewind:0"], seeds=1, mode="weights", rounds=2, **SMALL
-    )
+    branches = ["rewind:4it", "reinit", "rewind:0"]
+    plan = rewound("auto", tmp_path, branches=branches, seeds=1, mode="weights", rounds=2, **SMALL)
     assert (plan.step, plan.same) == ("4it", ("rewind:4it",))
+    fraction = f"rewind:{4 / STEPS}"
+    told(monkeypatch, 3)
+    same = rewound("auto", tmp_path, branches=[fraction], seeds=1, mode="weights", rounds=2, **SMALL).same
+    assert same == (fraction,), "one step in another unit"
     assert plan.study == tickets(**SMALL, rewind="4it", rounds=2, branches=["reinit", "rewind:0"])
     assert [probe.barrier for probe in plan.probes] == [0.3, 0.01, 0.01]
 
@@ -117,6 +129,10 @@ def test_a_branch_that_goes_back_to_the_step_that_was_found_is_the_ticket(tmp_pa
             "rewind:0 takes other weights and mode rate keeps those of training",
         ),
         ({"rounds": 0}, "rounds is 0"),
+        ({"branches": ["rewind:9999it"]}, "steps 9999 to 76, and the schedule has 76"),
+        ({"branches": ["rewind:76it"]}, "rewinding to 76it leaves no step of the schedule"),
+        ({"branches": ["rewind:19it", "rewind:1ep"]}, "19it and 1ep are one step of digits, 19: write it in one way"),
+        ({"rounds": 400}, "leaves nothing: lower the level"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_tried(tmp_path, monkeypatch, asked, message):

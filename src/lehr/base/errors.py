@@ -49,7 +49,12 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> LehrError:
     near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
     listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {listed}"
-    plural = kind if kind.endswith("s") else f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    plural = (
+        kind if kind.endswith("s")
+        else f"{kind[:-1]}ies" if kind.endswith("y")
+        else f"{kind}es" if kind.endswith("ch")
+        else f"{kind}s"
+    )  # fmt: skip
     listing = f" ({plural}: {listed})" if near else ""
     return LehrError(f"there is no {kind} {str(name)!r}: {hint}{listing}")
 

@@ -29,7 +29,8 @@ def parse_length(text: str, *, steps_per_epoch: int, total: int) -> int:
             ) from None
         return int(match["epochs"] or 0) * steps_per_epoch + int(match["steps"] or 0)
     if not 0.0 <= fraction <= 1.0:
-        raise LehrError(f"the length {text} is not a fraction in [0, 1]: write {text}it or {text}ep for whole steps")
+        whole = f"{fraction:.0f}" if 1 < fraction < 1e15 else "500"
+        raise LehrError(f"the length {text} is not a fraction in [0, 1]: write {whole}it or {whole}ep for whole steps")
     return round(fraction * total)
 
 

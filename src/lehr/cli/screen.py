@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -78,8 +79,15 @@ def titled(title: str, table: Table | Group) -> Group:
     return Group(Text(title, style="italic"), table)
 
 
-def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: bool) -> None:
-    """What a study ends with: its files, its tables, what was noticed and what failed."""
+def findings(
+    found: Findings,
+    out: Path,
+    command: Sequence[str],
+    *,
+    as_json: bool,
+    besides: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """What a study ends with: its files, its tables, what was noticed and what failed; in JSON also what is given besides."""
     from lehr.report.diagnosis import diagnose_rows
     from lehr.study.publish import publish
 
@@ -88,7 +96,7 @@ def findings(found: Findings, out: Path, command: Sequence[str], *, as_json: boo
     failed = [f"{cell.path}: {cell.result['failed']}" for cell in found.failures]
     if as_json:
         rows = [row.as_dict() for row in found.rows]
-        print_json({"rows": rows, "notes": noticed, "failures": failed, "files": files})
+        print_json({**besides, "rows": rows, "notes": noticed, "failures": failed, "files": files})
         return
     tables(found, found.rows)
     notes(noticed)

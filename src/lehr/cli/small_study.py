@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def threads_of(threads: int, workers: int) -> int:
-    """Those asked for, or an equal share of the cores.
+    """Those asked for, or an equal share of the cores; fewer than one worker is refused where runs begin.
 
     >>> threads_of(3, 2)
     3
     """
-    return threads or max(1, cores() // workers)
+    return threads or max(1, cores() // max(1, workers))
 
 
 def command() -> list[str]:

@@ -46,6 +46,8 @@ def stability(
     epochs: options.DenseEpochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
+    warmup: options.Warmup = None,
+    drops: options.Drops = None,
     optimizer: options.Optimizer = None,
     batch_size: options.BatchSize = None,
     momentum: options.Momentum = None,
@@ -127,7 +129,9 @@ def _layers(rows: Sequence[MaskLayerRow]) -> Table:
         table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=heading != "layer")
     for row in rows:
         alike = () if row.overlap is None else (f"{100 * row.overlap:.1f} %", f"{100 * row.chance:.1f} %")
-        table.add_row(row.layer, f"{100 * row.density:.3g} %", *alike, f"{row.travel:.2f}")
+        table.add_row(
+            row.layer, f"{100 * row.density:.3g} %", *alike, "from 0" if row.travel is None else f"{row.travel:.2f}"
+        )
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -46,6 +47,8 @@ def ticket(
     epochs: options.DenseEpochs = 20,
     lr: options.Rate = 0.1,
     schedule: options.Schedule = "one-cycle",
+    warmup: options.Warmup = None,
+    drops: options.Drops = None,
     optimizer: options.Optimizer = None,
     batch_size: options.BatchSize = None,
     momentum: options.Momentum = None,
@@ -80,4 +83,5 @@ def ticket(
         tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in plan.probes)
         screen.console().print(f"rewinding to [bold]{plan.step}[/]; points between two orders of the data: {tried}")
     found, folder = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
-    screen.findings(found, folder, command(), as_json=as_json)
+    search = {"rewind": plan.step, "probes": [asdict(probe) for probe in plan.probes], "same": plan.same}
+    screen.findings(found, folder, command(), as_json=as_json, besides=search if plan.step else {})

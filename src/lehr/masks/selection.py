@@ -145,7 +145,7 @@ def check_layers(mask: Mask, sparsity: float) -> None:
     if empty:
         raise LehrError(
             f"sparsity {sparsity:g} leaves no weight in {', '.join(empty[:3])}{' and others' if len(empty) > 3 else ''}: "
-            "lower it, use scope='layer' (--scope layer), or pass allow_empty_layers=True"
+            "lower it, use scope='layer' (--scope layer), or in Python pass allow_empty_layers=True to lehr.select"
         )
 
 

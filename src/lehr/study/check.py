@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
+from lehr.base.steps import spelled
 from lehr.data import Dataset
 from lehr.masks import Mask, select
 from lehr.recipes.choice import LEARNED, SELECTION, choose, score_data
@@ -19,7 +20,9 @@ from lehr.recipes.train import mask_learning
 from lehr.runs import ChildSettings, Settings, TicketSettings, TrainSettings, TuneSettings
 from lehr.study.definition import Run
 from lehr.training.averaging import check_average, check_batch_norm
-from lehr.training.span import steps_per_epoch, total_steps
+from lehr.training.span import span, steps_per_epoch, total_steps
+
+LENGTH = ("epochs", "batch_size", "accumulate")  # what a step of the schedule goes by, beside the data
 
 
 def check(runs: Sequence[Run]) -> None:
@@ -29,6 +32,7 @@ def check(runs: Sequence[Run]) -> None:
     weights refuse (a layer that would be empty) is recorded when it happens.
     """
     seen: set[str] = set()
+    steps: dict[tuple[str, int], str] = {}
     by_name = {run.name: run for run in runs}
     opened: dict[str, tuple[Dataset, torch.nn.Module]] = {}
     for run in runs:
@@ -46,6 +50,11 @@ def check(runs: Sequence[Run]) -> None:
         if place not in opened:
             data = load_data(settings)
             opened[place] = (data, fresh_model(settings.model, data, 0))
+        if isinstance(settings, TicketSettings):
+            step = span(settings, opened[place][0])[0]
+            start = spelled(settings.start)
+            known = steps.setdefault((settings.model_dump_json(include={*DATA, *LENGTH}), step), start)
+            require(known == start, f"{known} and {start} are one step of {settings.data}, {step}: write it in one way")
         _check(settings, *opened[place])
 
 

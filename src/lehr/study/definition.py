@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lehr.runs import Settings
+from lehr.runs.settings import Length
 from lehr.study.kinds import kinds
 
 
@@ -20,7 +21,8 @@ class Study(BaseModel):
     then run at the chosen values only. Rows are compared with those of the method `against`, where they have the same parent
     and the same terms; with ``alike: epochs`` those of the same data, network and batch whose epochs are as many in all, whatever they
     start from: parents are then not rows of their own. A grid with ``row`` has that for a name in the tables; ``after`` in
-    a grid has the settings in which the runs before the last one of each chain differ from it.
+    a grid has the settings in which the runs before the last one of each chain differ from it. The steps `keep` are those whose weights
+    dense runs keep beside those that tickets of the study go back to, for tickets of later ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +35,7 @@ class Study(BaseModel):
     panels: tuple[str, ...] = ("data", "model")  # settings that tell one table from another
     against: str = "one-shot"
     alike: Literal["parents", "epochs"] = "parents"
+    keep: tuple[Length, ...] = ()
     keep_weights: bool = True  # of finished runs, but for parents, which are always kept
 
     @model_validator(mode="before")
@@ -40,7 +43,7 @@ class Study(BaseModel):
     def _texts(cls, values: Any) -> Any:
         if isinstance(values, dict):
             values = dict(values)
-            for name in ("choose", "panels"):
+            for name in ("choose", "panels", "keep"):
                 if isinstance(values.get(name), str):
                     values[name] = (values[name],)
             if type(values.get("choose_seeds")) is int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lehr.base.errors import LehrError, require, unknown
 from lehr.recipes.method import DENSE
 from lehr.report.summary import is_variant
+from lehr.runs import TrainSettings
 from lehr.study.chains import Draft, chain, keys
 from lehr.study.definition import Run, Study
 from lehr.study.grid import points
@@ -25,7 +27,7 @@ def plan(study: Study) -> list[Run]:
         kind.levels is None or study.alike == "parents",
         f"alike is {study.alike}, and every level of a {kind.name} trains again: leave it out",
     )
-    runs = _keeping(_of_one_value(_placed(_drafts(study, kind), study, kind)))
+    runs = _keeping(_of_one_value(_placed(_drafts(study, kind), study, kind)), study.keep)
     _check_places(runs, study)
     return _ordered(runs, study)
 
@@ -100,10 +102,10 @@ def _of_one_value(runs: list[Run]) -> list[Run]:
     ]
 
 
-def _keeping(runs: list[Run]) -> list[Run]:
-    """The runs, the first of a chain keeping its weights at the steps that others go back to: nothing is trained twice."""
+def _keeping(runs: list[Run], besides: Sequence[str]) -> list[Run]:
+    """The runs, the first of a chain keeping its weights at the steps that others go back to, and those named besides: nothing is trained twice."""
     by_name = {run.name: run for run in runs}
-    steps_of: dict[str, set[str]] = {}
+    steps_of = {run.name: set(besides) for run in runs if besides and isinstance(run.settings, TrainSettings)}
     for run in runs:
         step, first = kinds[run.kind].origin(run.settings), run
         while step is not None and first.parent is not None:

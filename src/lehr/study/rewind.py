@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 from lehr.analysis.connectivity import STABLE
 from lehr.base.errors import LehrError
 from lehr.base.files import write_json
-from lehr.base.steps import spelled
+from lehr.base.steps import parse_length, spelled
 from lehr.recipes.parent import load_data
 from lehr.runs import TrainSettings, validated
 from lehr.study.between import barrier_between
+from lehr.study.check import check
 from lehr.study.compare import default_folder
 from lehr.study.copies import AGAIN, ORDER, dense_copies
 from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import divided, kinds
+from lehr.study.plan import plan
 from lehr.study.run import Workers, run_study
 from lehr.study.ticket import REWIND, tickets
 from lehr.training.averaging import BN_BATCHES
@@ -82,12 +85,22 @@ def rewound(
 
     if rewind != AUTO:
         return Rewound(study(rewind, branches), out)
-    free = next(step for n in count(1) if (step := f"{n}it") not in map(_step, branches))
-    study(free, branches)  # what can be refused is, before anything is trained
+    length = _length(settings)
+    elsewhere = {length(step) for branch in branches if (step := _step(branch))}
+    free = next(f"{n}it" for n in count(1) if n not in elsewhere)
+    check(plan(study(free, branches)))  # what can be refused is, before anything is trained
     out = out or default_folder(study("0", [branch for branch in branches if _step(branch) is None]))
     step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **settings)
-    same = tuple(branch for branch in branches if _step(branch) == step)
+    same = tuple(branch for branch in branches if (to := _step(branch)) and length(to) == length(step))
     return Rewound(study(step, [branch for branch in branches if branch not in same]), out, step, tuple(probes), same)
+
+
+def _length(settings: Mapping[str, Any]) -> Callable[[str], int]:
+    """How many steps a length is on the dense network's schedule; ``1`` is all of them."""
+    _, dense = divided(kinds["ticket"], {"threads": 1, **settings})
+    wanted = validated(TrainSettings, dense)
+    per_epoch = steps_per_epoch(wanted, load_data(wanted))
+    return partial(parse_length, steps_per_epoch=per_epoch, total=wanted.epochs * per_epoch)
 
 
 def _step(branch: str) -> str | None:
@@ -115,17 +128,16 @@ def earliest(
     Raises:
         LehrError: no step of the menu is stable.
     """
-    kind = kinds["ticket"]
     values = {**settings, "kind": "ticket", "seed": list(range(seeds))}
-    _, dense = divided(kind, {"threads": 1, **settings})
-    wanted = validated(TrainSettings, dense)
-    total = wanted.epochs * steps_per_epoch(wanted, load_data(wanted))
+    total = _length(settings)("1")
     menu = list(dict.fromkeys(round(share * total) for share in MENU))
+    steps = [f"{step}it" if step else "0" for step in menu]
     known: dict[int, float] = {}
 
     def barrier(step: int) -> float:
         start = f"{step}it" if step else "0"
-        study = study_of({**values, "grids": dense_copies(start, seeds), "against": ORDER}, f"from step {start} on")
+        grids = dense_copies(start, seeds)
+        study = study_of({**values, "grids": grids, "against": ORDER, "keep": steps}, f"from step {start} on")
         found = run_study(study, out, workers=workers, show=show)
         found.check_whole()
         whole = {run.folder for run in found.runs if run.kind == "train"}
@@ -145,11 +157,11 @@ def earliest(
         middle = (low + high) // 2
         low, high = (low, middle) if barrier(menu[middle]) < STABLE else (middle, high)
     probes = [Instability(f"{step}it" if step else "0", known[step]) for step in sorted(known)]
-    if high == len(menu):
+    start = steps[high] if high < len(menu) else None
+    write_json(out / FILE, {"start": start, "limit": STABLE, "probes": [asdict(probe) for probe in probes]})
+    if start is None:
         raise LehrError(
             f"from step {menu[-1]} on, a fifth of training, two orders of the data still end {100 * known[menu[-1]]:.1f} points apart: "
             "train longer or at a lower rate, or name the step"
         )
-    start = f"{menu[high]}it" if menu[high] else "0"
-    write_json(out / FILE, {"start": start, "limit": STABLE, "probes": [asdict(probe) for probe in probes]})
     return start, probes
