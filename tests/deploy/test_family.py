@@ -197,7 +197,7 @@ def test_what_cannot_be_a_family_is_one_sentence(tmp_path):
         lehr.load_family(file, networks[:1])
     with pytest.raises(LehrError, match="it holds no graph: save it with example inputs"):
         load_nets(file)
-    with pytest.raises(LehrError, match=r"holds a family: open it with lehr.load_family"):
+    with pytest.raises(LehrError, match=r"holds a family of networks: open it with lehr.load_family"):
         lehr.load(file)
     lehr.save(networks[0], tmp_path / "one.lehr", mask=masks[0])
     with pytest.raises(LehrError, match=r"holds one network and no family: open it with lehr.load"):

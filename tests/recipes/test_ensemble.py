@@ -169,6 +169,27 @@ def test_training_of_attention_is_three_passes_of_it(tmp_path):
     assert cost["training_flops"] == pytest.approx(3 * cost["flops"] * len(own.data.train), rel=1e-6)
 
 
+def test_networks_that_are_drawn_cost_the_passes_that_their_statistics_take(tmp_path):
+    settings = TrainSettings(data="digits", model="resnet20", epochs=1, batch_size=64, limit=128, threads=1)
+    train(settings, tmp_path / "run")
+    own = open_members([str(tmp_path / "run")] * 2)
+    drawn = sampled(own, 3)
+    assert drawn.forwards == 3 * 2 * 64, "two batches are all that there are"
+    plain = cost_of(own)["training_flops"]
+    assert cost_of(drawn)["training_flops"] == pytest.approx(plain * (1 + 3 * 128 / (3 * len(own.data.train))))
+
+
+def test_a_network_that_is_an_ensemble_is_timed_beside_the_one_inside(tmp_path, monkeypatch):
+    settings = TrainSettings(data="digits", model="tree-2:resnet20", epochs=0, batch_size=64, limit=64, threads=1)
+    train(settings, tmp_path / "run")
+    seen = []
+    monkeypatch.setattr(ensemble_bench, "race", lambda dense, networks, *_, **__: seen.append((dense, networks)))
+    latency(open_members([str(tmp_path / "run")]))
+    ((dense, (tree,)),) = seen
+    assert type(dense).__name__ == "ResNet"
+    assert sum(p.numel() for p in dense.parameters()) < sum(p.numel() for p in tree.parameters())
+
+
 def test_the_latency_is_the_fastest_way_for_all_by_the_fastest_for_one(members, monkeypatch):
     def laps(ways, seconds):
         times = {"in turn": 6.0, "at once": 5.0, "together": 7.0, "one dense": 2.0}

@@ -81,7 +81,7 @@ def test_more_levels_go_into_the_same_folder():
 
 
 def test_several_modules_are_one_setting_and_no_axis():
-    study = comparison(["one-shot"], **SMALL, target_modules=("layers.1", "layers.3"))
+    study = comparison(["one-shot"], **SMALL, target_modules=[("layers.1", "layers.3")])
     assert study.grids[0]["target_modules"] == [("layers.1", "layers.3")]
     runs = [run for run in plan(study) if run.label == "one-shot"]
     assert [run.settings.target_modules for run in runs] == [("layers.1", "layers.3")]

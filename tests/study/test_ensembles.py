@@ -393,8 +393,55 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     for name in ("scores", "reliability"):
         assert "<svg" in (tmp_path / files[name].rpartition("/")[2]).read_text()
     monkeypatch.setattr(judged_module, "judge", None)
-    again = judge_studies([out], EnsembleSettings(run=""), files=tmp_path)
-    assert ensemble_rows(again) == rows
+    monkeypatch.setattr(judged_module, "latency", lambda members, batch: {"ratio": float(batch)})
+    (again,) = (
+        r for r in ensemble_rows(judge_studies([out], EnsembleSettings(run=""), files=tmp_path)) if r.members > 1
+    )
+    assert {k: v for k, v in again.mean.items() if k[:7] != "latency"} == {
+        k: v for k, v in row.mean.items() if k[:7] != "latency"
+    }
+    assert (again.mean["latency"], again.mean["latency of many"]) == (1, 32), (
+        "timed anew: another hour, another machine"
+    )
+    (plain,) = (r for r in ensemble_rows(judge_studies([out], EnsembleSettings(run=""))) if r.members > 1)
+    assert not {"bytes", "latency"} & set(plain.mean)
+    by_child = zip(*(result["members"] for team, result in judged if len(team.runs) > 1), strict=True)
+    apart = [abs(one["accuracy"] - other["accuracy"]) / 2**0.5 for one, other in by_child]
+    assert row.mean["member spread over seeds"] == pytest.approx(sum(apart) / 4)
+    assert "member spread over seeds" not in dense.mean
+
+
+def test_what_is_not_done_yet_is_left_out_and_told(grown):
+    found, out = grown
+    gone = next(cell.path for cell in found.cells if (cell.label, cell.seed) == ("anti-random", 1))
+    late = replace(found, cells=[cell for cell in found.cells if cell.path != gone])
+    assert {(team.label, team.seed) for team in teams(late, out)} == {
+        ("dense parent", 0), ("dense parent", 1), ("anti-random", 0),
+    }  # fmt: skip
+    assert left_out(late) == ["anti-random, seed 1, is left out: not done yet, go on with the study"]
+    none = replace(found, cells=[cell for cell in found.cells if cell.label != "anti-random"])
+    assert left_out(none) == ["anti-random, seeds 0, 1, are left out: not done yet, go on with the study"]
+
+
+def test_a_row_whose_rate_is_not_chosen_yet_is_left_out(tmp_path):
+    """As if the runs at the rate that validation will prefer had not ended."""
+    found = run_study(family(**{**SMALL, "child_lr": [0.1, 0.0001]}, children=2), tmp_path)
+    for lr in (0.1, 0.0001):
+        part = replace(found, cells=[cell for cell in found.cells if cell.label == "dense parent" or cell.lr != lr])
+        assert [team.label for team in teams(part, tmp_path)] == ["dense parent"]
+        assert left_out(part) == ["anti-random, seed 0, is left out: not done yet, go on with the study"]
+
+
+@pytest.mark.parametrize("pairs", ["anti-random", "random", "magnitude"])
+def test_children_of_n_of_m(tmp_path, pairs):
+    settings = {**SMALL, "model": "lenet_300_100", "granularity": "2:4", "exclude_modules": [["layers.5"]]}
+    found = run_study(family(**settings, pairs=pairs, children=2), tmp_path)
+    (team,) = (team for team in teams(found, tmp_path) if team.label == pairs)
+    first, second = (Mask.load(RunFolder(run).mask) for run in team.runs)
+    assert first.density == second.density == 0.5
+    assert {"anti-random": second == ~first, "magnitude": second == first}.get(pairs, True)
+    with pytest.raises(LehrError, match="2:4 divides a layer into 2 parts and not into 4: change one"):
+        run_study(family(**settings, pairs="partition", parts=4, children=4), tmp_path / "four")
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path):

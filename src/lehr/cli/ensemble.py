@@ -191,10 +191,11 @@ def _show(
 
 GROUPS = (
     ("mean of probabilities, test set", ("accuracy %", "NLL", "ECE", "Brier")),
-    ("mean of logits", ("logits NLL", "logits ECE")),
+    ("mean of logits", ("logits %", "logits NLL", "logits ECE", "logits Brier")),
     ("mean of probabilities, with a temperature fitted on validation", ("scaled NLL", "scaled ECE")),
     ("{about}", ("corrupted %", "cNLL", "cECE", "cBrier")),
-    ("members", ("each %", "apart %", "disagree %", "KL", "error corr.")),
+    ("{about}, mean of logits", ("logits c%", "logits cNLL", "logits cECE", "logits cBrier")),
+    ("members", ("each %", "apart %", "over seeds %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net", "x at 32")),
 )
 HANDLED = ("weights", "children", "pairs", "parts", "parent_epochs", "epochs", "parent_lr", "lr", "schedule")

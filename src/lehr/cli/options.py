@@ -192,10 +192,13 @@ RUNNING = ("out", "workers", "threads", "seeds", "as_json", "quiet")
 def others(arguments: Mapping[str, Any], *handled: str) -> dict[str, Any]:
     """All arguments of a small study's command that are settings and were given, but for those that the command has handled itself.
 
-    >>> others({"lr": 0.1, "rounds": 5, "out": "x", "limit": None}, "rounds")
-    {'lr': 0.1}
+    An option that was given several times is one value of a study, whose lists are axes.
+
+    >>> others({"lr": 0.1, "rounds": 5, "out": "x", "limit": None, "exclude_modules": ["stem", "head"]}, "rounds")
+    {'lr': 0.1, 'exclude_modules': [['stem', 'head']]}
     """
-    return chosen(arguments, [name for name in arguments if name not in (*RUNNING, *handled)])
+    given = chosen(arguments, [name for name in arguments if name not in (*RUNNING, *handled)])
+    return {name: [value] if isinstance(value, (list, tuple)) else value for name, value in given.items()}
 
 
 def typed(ctx: typer.Context, name: str) -> bool:
@@ -219,13 +222,13 @@ def whole_numbers(text: str, name: str) -> tuple[int, ...]:
     >>> whole_numbers("1,5", "severities")
     (1, 5)
     """
-    values = numbers(text, name)
+    values = numbers(text, name, "1,3,5")
     if not all(value.is_integer() for value in values):  # nan and inf are not
         raise LehrError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,3,5")
     return tuple(int(value) for value in values)
 
 
-def numbers(text: str, name: str) -> tuple[float, ...]:
+def numbers(text: str, name: str, such_as: str = "0.9,0.98") -> tuple[float, ...]:
     """Comma-separated numbers.
 
     >>> numbers("0.9, 0.98", "sparsity")
@@ -234,7 +237,7 @@ def numbers(text: str, name: str) -> tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise LehrError(f"{name} is {text!r}: give numbers separated by commas, such as 0.9,0.98") from None
+        raise LehrError(f"{name} is {text!r}: give numbers separated by commas, such as {such_as}") from None
     if len(set(values)) < len(values):
         raise LehrError(f"{name} is {text!r}: a value is given twice, leave one out")
     return values

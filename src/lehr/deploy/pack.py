@@ -96,8 +96,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
 
 def opened(path: str | Path, contents: Contents, model: nn.Module | None = None) -> tuple[nn.Module, Mask]:
     """The same for a file that was read; the path is for what errors say."""
-    if contents.about.get("members") and any(name.startswith("0/") for name in contents.tensors):
-        raise LehrError(f"{path} holds a family: open it with lehr.load_family")
+    _alone(path, contents)
     told = contents.about.get("architecture")
     if model is None:
         if not isinstance(told, dict) or not isinstance(told.get("sizes"), dict):
@@ -124,7 +123,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     >>> {name: tuple(tensor.shape) for name, tensor in load_state_dict("/tmp/_doc_tensors.lehr").items()}
     {'weight': (2, 4), 'bias': (2,)}
     """
-    return state_dict_of(read(path).tensors)
+    return state_dict_of(_alone(path, read(path)).tensors)
 
 
 def load_mask(path: str | Path) -> Mask:
@@ -139,7 +138,14 @@ def load_mask(path: str | Path) -> Mask:
     >>> load_mask("/tmp/_doc_mask.lehr") == mask
     True
     """
-    return _mask(path, read(path))
+    return _mask(path, _alone(path, read(path)))
+
+
+def _alone(path: str | Path, contents: Contents) -> Contents:
+    """The contents of a file of one network."""
+    if contents.about.get("members") and any(name.startswith("0/") for name in contents.tensors):
+        raise LehrError(f"{path} holds a family of networks: open it with lehr.load_family, or give one network")
+    return contents
 
 
 def _mask(path: str | Path, contents: Contents) -> Mask:

@@ -43,6 +43,7 @@ class Members:
     masks: tuple[Mask | None, ...]
     data: Dataset
     runs: tuple[str, ...]
+    forwards: int = 0  # training examples that were passed forward to make the networks out of the runs
 
 
 def open_members(runs: Sequence[str]) -> Members:
@@ -74,7 +75,8 @@ def sampled(members: Members, count: int, *, seed: int = 0) -> Members:
         if has_batch_norm(network):
             reestimate_batch_norm(network, inputs)
         networks.append(network.eval())
-    return replace(members, networks=tuple(networks), masks=(None,) * count)
+    asked = sum(map(len, inputs)) * count if has_batch_norm(members.networks[0]) else 0
+    return replace(members, networks=tuple(networks), masks=(None,) * count, forwards=asked)
 
 
 def judge(
@@ -140,12 +142,12 @@ def cost_of(members: Members) -> dict[str, float]:
 
     Returns:
         ``epochs``: of all runs that they come from, each counted once; ``training_flops``: of those epochs, 3 passes forward for a step, with the
-        mean expected density of each epoch, if zeros were skipped; ``flops``: of one example for all members, dense; ``kept_flops``: if zeros were skipped; ``parameters`` and
+        mean expected density of each epoch, if zeros were skipped, and of what estimating statistics took; ``flops``: of one example for all members, dense; ``kept_flops``: if zeros were skipped; ``parameters`` and
         ``nonzeros``.
     """
     prices = [cost(net, members.data.blank(1), mask) for net, mask in zip(members.networks, members.masks, strict=True)]
     step = _training_flops(members.networks[0], members.data)
-    epochs = flops = 0.0
+    epochs, flops = 0.0, members.forwards * step / PASSES
     for path in sorted({path for run in members.runs for path in ancestors(run)}):
         folder = RunFolder(path)
         own, base = [row.get("mean_density") for row in folder.metrics()], folder.settings()

@@ -16,6 +16,8 @@ from lehr.deploy.compile import compile
 from lehr.deploy.family import save_family
 from lehr.deploy.race import Run, laps
 from lehr.ensembles import Ensemble
+from lehr.models import create
+from lehr.models.wrappers import SelfEnsemble
 from lehr.recipes.ensemble import Members
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.pack import described
@@ -38,9 +40,12 @@ def pack_members(members: Members, out: Path) -> int:
 def latency(
     members: Members, batch: int = 1, *, threads: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
-    """Time all members together beside the dense network that they come from, on test examples; see `race`."""
+    """Time all members together beside the dense network that they come from, or that is inside of one that is an ensemble by itself, on test examples; see `race`."""
     inputs = members.data.prepare.judged(members.data.test.take(torch.arange(batch)).inputs)
-    dense = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1])).model.eval()
+    first = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1]))
+    dense = first.model.eval()
+    if isinstance(dense, SelfEnsemble):
+        dense = create(first.settings.model.partition(":")[2], **members.data.sizes).eval()
     return race(dense, members.networks, inputs, threads=threads, seconds=seconds)
 
 

@@ -18,11 +18,11 @@ MEANING = {
     "logits": "of the mean of their logits instead",
     "corrupted %, c…": "the same on corrupted images, mean over corruptions and severities",
     "scaled": "with one temperature, fitted on the validation set",
-    "each %, apart %": "mean accuracy of the members alone, and their standard deviation",
+    "each %, apart %, over seeds %": "mean accuracy of the members alone, the standard deviation among them, and that of one member over seeds, mean over members",
     "disagree %, KL, error corr.": "over pairs of members: share of unlike answers, Kullback-Leibler divergence, correlation of errors",
     "epochs, train TFLOP": "of all runs that the members come from, each counted once; operations as if zeros were skipped",
     "MFLOP kept, nonzeros": "of one example for all members, if zeros were skipped; weights that are not 0",
-    "KB, x one net, x at 32": "all members in one file; the time of the fastest way to ask them, for one example and for 32, over that of one dense network",
+    "KB, x one net, x at 32": "all members in one file; the time of the fastest way to ask them, for one example and for 32, over that of one dense network, at the first seed",
 }
 """What the columns say."""
 

@@ -30,7 +30,10 @@ class ChildSettings(TuneSettings):
     @model_validator(mode="before")
     @classmethod
     def _shares(cls, values: Any) -> Any:
-        """Of a deal the sparsity follows."""
+        """Of a deal the sparsity follows, and of N:M everything: each of its groups is full."""
+        own = n_of_m_sparsity(str(values.get("granularity"))) if isinstance(values, dict) else None
+        if own is not None:
+            values = {"scope": "global", "sparsity": own, **values}
         if isinstance(values, dict) and values.get("family", "anti-random") in ("anti-random", "partition"):
             dealt = values.get("family") == "partition"
             parts = values.get("parts", 2)
@@ -38,11 +41,11 @@ class ChildSettings(TuneSettings):
                 raise LehrError(f"parts is {parts} and an anti-random pair has 2: choose the family partition")
             share = 1.0 - 1.0 / parts if isinstance(parts, int) and parts > 1 else 0.5
             given = values.get("sparsity")
-            if given is not None and given != share and n_of_m_sparsity(str(values.get("granularity"))) is None:
+            if given is not None and given != share and own is None:
                 raise LehrError(
                     f"sparsity is {given} and {parts} parts leave {share:.4g} out of each: leave sparsity out, or choose the family random"
                 )
-            values = {**values, "sparsity": share}
+            values = {**values, "sparsity": share if own is None else own}
         elif isinstance(values, dict) and values.get("parts", 2) != 2:
             raise LehrError(f"parts is {values['parts']} and the family {values['family']} has none: leave it out")
         return values

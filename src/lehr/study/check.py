@@ -74,11 +74,12 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
             options["score"] = "magnitude"  # any will do, to see whether shapes fit
         if isinstance(settings, ChildSettings) and settings.family in ("anti-random", "partition"):
             choose(settings, model, data, None)  # a deal goes by shapes alone
+        else:
+            select(
+                model, settings.sparsity, allow_empty_layers=True, data=data_of_score,
+                rounds=None if data_of_score is None else 1, **options,
+            )  # fmt: skip
         build_smoothing(settings, model, data)
-        select(
-            model, settings.sparsity, allow_empty_layers=True, data=data_of_score,
-            rounds=None if data_of_score is None else 1, **options,
-        )  # fmt: skip
         length = build_method(settings, Mask({"weight": torch.tensor([True, False])}), steps).steps
     elif settings.schedule == "allr":
         raise LehrError("schedule is 'allr', which goes by what a cut takes away, and nothing is cut here: use 'llr'")

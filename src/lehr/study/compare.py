@@ -54,7 +54,7 @@ def comparison(
         if count < 1:
             raise LehrError(f"{name} is {count}: give at least 1")
     values: dict[str, Any] = {
-        **{name: [value] if isinstance(value, (list, tuple)) else value for name, value in settings.items()},
+        **settings,
         "data": data,
         "model": model,
         "sparsity": sparsity,

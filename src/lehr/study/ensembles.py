@@ -48,19 +48,33 @@ MEASURES = ("accuracy", "nll", "ece", "brier")
 
 def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]]) -> list[EnsembleRow]:
     """Rows in the order of the teams, from what `lehr.recipes.ensemble.judge` gives for each of them."""
-    groups: dict[tuple[str, int], list[dict[str, float]]] = {}
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for label, (_, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
-        groups.setdefault((label, result["count"]), []).append(_measures(result))
+        groups.setdefault((label, result["count"]), []).append(result)
     rows = []
-    for (label, count), found in groups.items():
+    for (label, count), results in groups.items():
+        found = [_measures(result) for result in results]
         columns = {
             name: [one[name] for one in found if name in one] for name in dict.fromkeys(n for one in found for n in one)
         }
         mean = {name: statistics.fmean(values) for name, values in columns.items()}
+        if len(results) > 1 and count > 1:
+            mean["member spread over seeds"] = _spread_over_seeds(results)
         rows.append(
             EnsembleRow(label, count, len(found), mean, {name: spread(values) for name, values in columns.items()})
         )
     return rows
+
+
+def _spread_over_seeds(results: Sequence[dict[str, Any]]) -> float:
+    """The sample standard deviation over seeds of a member's accuracy, mean over members.
+
+    >>> one, other = ({"members": [{"accuracy": a}, {"accuracy": b}]} for a, b in ((0.5, 0.9), (0.7, 0.9)))
+    >>> round(_spread_over_seeds([one, other]), 4)
+    0.0707
+    """
+    by_member = zip(*([one["accuracy"] for one in result["members"]] for result in results), strict=True)
+    return statistics.fmean(map(statistics.stdev, by_member))
 
 
 def _measures(result: dict[str, Any]) -> dict[str, float]:

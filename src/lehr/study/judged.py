@@ -25,7 +25,7 @@ from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
-VERSION = "2"  # of what is judged: an older judgement is made again
+VERSION = "3"  # of what is judged: an older judgement is made again
 BESIDE = "size.lehr"  # of what is no family, written to be weighed
 MANY = 32  # examples at once, beside one
 Judged = list[tuple[Team, dict[str, Any]]]
@@ -45,7 +45,7 @@ def judge_studies(
         folders: of the studies.
         settings: on what they are judged.
         extra: what is made beside each study's own families, in one study at least.
-        files: where each family of several members is written as one file and timed; None for neither.
+        files: where families are written as one file each, and every row's first ensemble is weighed and timed, anew each time; None for neither.
         show: a progress bar.
 
     Raises:
@@ -64,29 +64,41 @@ def judge_studies(
     names = study_names([team for _, team in found])
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
-        result = read_json(kept) if kept.is_file() else None
-        file = None if files is None or not _masked(team) else files / _file_name(team, names[team.study])
-        wanted = {"bytes"} if file is None else {"bytes", "latency"}
-        timed = files is None or (result is not None and wanted <= set(result) and (file is None or file.is_file()))
-        if result is None or not timed:
+        if kept.is_file():
+            result = read_json(kept)
+        else:
             members = _open(team)
-            if result is None:
-                result = judge(members, settings, answers=asking.answers(team, members))
-                write_json(kept, result)
-            if file is not None:
-                result["bytes"] = pack_members(members, file)
-                result["speed"] = [latency(members, batch) for batch in (1, MANY)]
-                result |= {"latency": result["speed"][0]["ratio"], "latency of many": result["speed"][1]["ratio"]}
-                write_json(kept, result)
-            elif files is not None and "bytes" not in result:
-                result["bytes"] = None  # of what cannot be traced
-                with suppress(LehrError):
-                    result["bytes"] = pack_members(members, files / BESIDE)
-                (files / BESIDE).unlink(missing_ok=True)
-                write_json(kept, result)
+            result = judge(members, settings, answers=asking.answers(team, members))
+            write_json(kept, result)
         asking.over(team)
         judged.append((team, result))
+    if files is not None:
+        judged = _measured(judged, files, names, show=show)
     return judged
+
+
+def _measured(judged: Judged, files: Path, names: dict[str, str], *, show: bool) -> Judged:
+    """The same with bytes, and times of the first ensemble of each row: they are the machine's of this hour, and are not kept."""
+    firsts: set[tuple[str, str, str]] = set()
+    found: Judged = []
+    with bar("size and time", len(judged), show=show) as line:
+        for team, result in judged:
+            members = _open(team)
+            measured: dict[str, Any] = {}
+            masked = _masked(team)
+            file = files / (_file_name(team, names[team.study]) if masked else BESIDE)
+            with suppress(LehrError):  # of what cannot be traced
+                measured["bytes"] = pack_members(members, file)
+            if not masked:
+                file.unlink(missing_ok=True)
+            row = (team.study, team.label, team.way)
+            if row not in firsts and result["count"] > 1:
+                speed = [latency(members, batch) for batch in (1, MANY)]
+                measured |= {"speed": speed, "latency": speed[0]["ratio"], "latency of many": speed[1]["ratio"]}
+            firsts.add(row)
+            found.append((team, result | measured))
+            line.update(len(found), team.label)
+    return found
 
 
 class _Asking:
@@ -150,7 +162,7 @@ def _open(team: Team) -> Members:
 
 
 def missing(folders: Sequence[Path]) -> list[str]:
-    """A sentence for every ensemble of some studies that is not there because a run failed."""
+    """A sentence for every ensemble of some studies that is not there because a run failed or is not done yet."""
     return [text for folder in dict.fromkeys(folders) for text in left_out(read_study_folder(folder))]
 
 
@@ -191,7 +203,7 @@ def best_lines(judged: Judged) -> dict[str, Any]:
 
 
 def _name(team: Team, settings: EnsembleSettings) -> str:
-    """Of the members and of what they are judged on."""
+    """Of the members and of what they are judged on: the name of the file that keeps it."""
     told = [
         VERSION,
         settings.model_dump_json(exclude={"run"}),

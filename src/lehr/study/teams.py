@@ -13,6 +13,7 @@ from lehr.study.kinds import kinds
 from lehr.study.run import Findings, expected
 
 Choice = tuple[float, str]
+WAITING = "it is not done yet"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
     """The ensembles of a study, by row and seed.
 
     Children and cycles of one family are an ensemble, every other run is one by itself; at the choice (of rates and the like) that validation prefers over
-    all runs of a row on the seeds that choose. Dense runs are also combined across seeds. What a failed run is of is left out, see `left_out`.
+    all runs of a row on the seeds that choose. Dense runs are also combined across seeds. What a run is of that failed or is not done yet is left out, see `left_out`.
 
     Args:
         found: of the study.
@@ -97,24 +98,49 @@ def teams(found: Findings, out: Path, extra: Extra = NOTHING) -> list[Team]:
 
 
 def left_out(found: Findings) -> list[str]:
-    """A sentence for every ensemble that is not there because a run failed."""
-    return [
-        f"{label}, seed {own_seed}, is left out: a run failed: {next(iter(reason.values()))}"
-        for label, own_seed, _, reason in _chosen(found)
-        if reason
-    ]
+    """A sentence for every ensemble that is not there because a run failed, and one for those of a row that are not done yet."""
+    told: list[str] = []
+    waiting: dict[str, list[int]] = {}
+    for label, own_seed, _, reason in _chosen(found):
+        why = next((why for why in reason.values() if why != WAITING), WAITING)
+        if reason and why != WAITING:
+            told.append(f"{label}, seed {own_seed}, is left out: a run failed: {why}")
+        elif reason:
+            waiting.setdefault(label, []).append(own_seed)
+    for label, seeds in waiting.items():
+        which = f"seed {seeds[0]}, is" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}, are"
+        told.append(f"{label}, {which} left out: not done yet, go on with the study")
+    return told
 
 
 def _chosen(found: Findings) -> Iterator[tuple[str, int, list[Run], dict[str, str]]]:
-    """The label, seed and runs of every family at the choice that validation prefers, and why runs of it failed, by folder."""
+    """The label, seed and runs of every family at the choice that validation prefers, and by folder why runs of it are not there."""
     families = _grouped(expected(found.study, found.runs, found.cells))
     preferred = _preferred(families, found)
-    failed = {Path(cell.path).name: str(cell.result["failed"]) for cell in found.failures}
+    reasons = {Path(cell.path).name: str(cell.result["failed"]) for cell in found.failures}
+    ended = {Path(cell.path).name for cell in found.cells}
+    waiting = {run.folder: WAITING for run in found.runs if run.folder not in ended and run.folder not in reasons}
+    reasons |= waiting
+    choosing = found.study.choose_seeds
+    unsettled = {
+        label
+        for (label, seed, _), choices in families.items()
+        if len(choices) > 1 and (choosing is None or seed in choosing)
+        if any(run.folder in waiting for runs in choices.values() for run in runs)
+    }
     for (label, _, own_seed), choices in families.items():
         if preferred[label] not in choices:  # a seed that chose nothing and does not have it
             continue
         ordered = sorted(choices[preferred[label]], key=lambda run: run.member)
-        yield label, own_seed, ordered, {run.folder: failed[run.folder] for run in ordered if run.folder in failed}
+        if label in unsettled:
+            yield label, own_seed, ordered, {run.folder: WAITING for run in ordered}
+        else:
+            yield (
+                label,
+                own_seed,
+                ordered,
+                {run.folder: reasons[run.folder] for run in ordered if run.folder in reasons},
+            )
 
 
 Families = dict[tuple[str, int, int], dict[Choice, list[Run]]]

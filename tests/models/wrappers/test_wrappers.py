@@ -66,9 +66,9 @@ def test_they_train_and_are_judged_by_the_mean_of_probabilities(name):
         assert not torch.allclose(members[0], members[1]), "unlike each other"
 
 
-def test_the_loss_of_members_is_the_mean_of_theirs():
+def test_the_loss_of_members_is_the_sum_of_theirs():
     logits, targets = torch.randn(4, 3, 5), torch.tensor([0, 1, 2, 3])
-    wanted = torch.stack([F.cross_entropy(logits[:, m], targets) for m in range(3)]).mean()
+    wanted = torch.stack([F.cross_entropy(logits[:, m], targets) for m in range(3)]).sum()
     torch.testing.assert_close(task_loss(logits, targets), wanted)
 
 
@@ -229,7 +229,7 @@ def test_batch_ensemble_of_a_language_model_keeps_its_places():
 def test_members_learn_from_a_teacher():
     logits, teacher = torch.randn(4, 3, 5), torch.randn(4, 5)
     found = distillation_loss(logits, teacher, torch.arange(4), 1.0, 2.0)
-    wanted = torch.stack([distillation_loss(logits[:, m], teacher, torch.arange(4), 1.0, 2.0) for m in range(3)]).mean()
+    wanted = torch.stack([distillation_loss(logits[:, m], teacher, torch.arange(4), 1.0, 2.0) for m in range(3)]).sum()
     torch.testing.assert_close(found, wanted)
 
 
