@@ -18,8 +18,10 @@ from lehr.masks.granules import Granules
 from lehr.runtime.native import REASON, available
 from lehr.sparsify import sample as module
 from lehr.sparsify.chance import Chance
+from lehr.sparsify.passes import Passes
 from lehr.sparsify.sample import Sample
 from lehr.sparsify.shard import Shard
+from lehr.sparsify.slot import Slot
 
 needs_engine = pytest.mark.skipif(not available(), reason=REASON)
 
@@ -122,6 +124,49 @@ def test_autograd_notices_a_draw():
         np.zeros(1, dtype=np.uint8),
     )  # fmt: skip
     assert layer.weight._version > before
+
+
+def test_an_interruption_while_the_target_is_in_place_loses_nothing(monkeypatch):
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    weights = [layer.weight.detach().clone() for layer in net]
+    method = lehr.TemperatureAnnealing(lehr.select(net, 0.5), tau=0.5, steps=1000)
+    swap, calls = Slot.swap, []
+
+    def interrupted(slot, values, *, seen):
+        calls.append(slot)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        swap(slot, values, seen=seen)
+
+    monkeypatch.setattr(Slot, "swap", interrupted)
+    with pytest.warns(UserWarning, match="stopped at step 0"), lehr.attach(net, optimizer, method) as annealing:
+        for at in range(1, 5):  # two layers there, and back
+            for after in (annealing.rest, lambda: net(torch.zeros(1, 8))):
+                calls.clear()
+                with torch.no_grad(), pytest.raises(KeyboardInterrupt):
+                    net(torch.zeros(1, 8))
+                after()
+                annealing.rest()
+                assert all(same(layer.weight.detach(), own) for layer, own in zip(net, weights, strict=True)), at
+
+
+def test_an_interruption_does_not_leave_gradients_off(monkeypatch):
+    net = nn.Linear(8, 8)
+    method = lehr.TemperatureAnnealing(lehr.select(net, 0.5), tau=0.5, steps=1000)
+
+    def begin(*_: object) -> None:
+        torch.set_grad_enabled(False)  # as where torch's no_grad is interrupted after its first line
+        raise KeyboardInterrupt
+
+    with (
+        pytest.warns(UserWarning, match="stopped"),
+        lehr.attach(net, torch.optim.SGD(net.parameters(), lr=0.1), method),
+    ):
+        monkeypatch.setattr(Passes, "begin", begin)
+        with pytest.raises(KeyboardInterrupt):
+            net(torch.zeros(1, 8))
+        assert torch.is_grad_enabled()
 
 
 @needs_engine

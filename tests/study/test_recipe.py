@@ -63,7 +63,7 @@ def test_every_setting_of_a_run_can_be_set(tmp_path):
     from lehr.runs import TuneSettings
 
     given = {name: field.default for name, field in TuneSettings.model_fields.items() if not field.is_required()}
-    lines = "".join(f"      {name}: {'null' if value is None else '[]' if value == () else value}\n" for name, value in given.items()
+    lines = "".join(f"      {name}: {'null' if value is None else list(value) if isinstance(value, tuple) else value}\n" for name, value in given.items()
                     if name not in ("parent_epochs",))  # fmt: skip
     text = "stages:\n  - train: {data: digits, model: lenet5}\n  - tune:\n      sparsity: 0.5\n      method: gradual\n"
     file = tmp_path / "all.yaml"

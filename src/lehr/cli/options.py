@@ -198,7 +198,7 @@ def others(arguments: Mapping[str, Any], *handled: str) -> dict[str, Any]:
     {'lr': 0.1, 'exclude_modules': [['stem', 'head']]}
     """
     given = chosen(arguments, [name for name in arguments if name not in (*RUNNING, *handled)])
-    return {name: [value] if isinstance(value, (list, tuple)) else value for name, value in given.items()}
+    return {name: [list(value)] if isinstance(value, (list, tuple)) else value for name, value in given.items()}
 
 
 def typed(ctx: typer.Context, name: str) -> bool:

@@ -164,6 +164,8 @@ class Attachment:
 
     def rest(self) -> None:
         """Bring the parameters to rest now, in the middle of a pass; its backward is then refused by autograd."""
+        if not self._frozen:  # else the user holds the target network in place
+            self.passes.unswap()
         with torch.no_grad():
             self.passes.rest()
 

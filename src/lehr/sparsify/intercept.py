@@ -54,11 +54,15 @@ class Interceptor:
         return self.compiled or self.module._call_impl
 
     def _watched_call(self, *args: Any, **kwargs: Any) -> Any:
-        context = self._open(self.around)
+        graded, context = torch.is_grad_enabled(), None
         try:
+            context = self._open(self.around)
             result = self._inner()(*args, **kwargs)
         except BaseException as error:
-            self._close(context, error)
+            # An interruption inside of torch's own context managers would leave gradients off for good.
+            torch._C._set_grad_enabled(graded)
+            if context is not None:
+                self._close(context, error)
             raise
         self._close(context, None)
         return result

@@ -45,9 +45,11 @@ class Passes:
         self.state = State.REST
         self.turn = 0
         self.used = False
+        self._aside: list[tuple[Slot, torch.Tensor]] = []  # what was in place before the target network was
 
     def begin(self, wanted: State, method: Method, step: int) -> None:
         """Draw for a pass, unless an earlier forward of the same pass has."""
+        self.unswap()
         if self.state is wanted and not self.used:
             return
         self.rest()
@@ -88,19 +90,26 @@ class Passes:
     @contextmanager
     def swapped(self, *, seen: bool) -> Iterator[None]:
         """Hold the target network meanwhile; `seen` lets autograd notice, see `Slot.swap`."""
-        former: list[tuple[Slot, torch.Tensor]] = []
+        self.unswap()
         try:
             with torch.no_grad():
                 for slot in self.slots:
                     values = slot.judged_values()
-                    former.append((slot, slot.copy_of_values()))
+                    self._aside.append((slot, slot.copy_of_values()))
                     slot.swap(values, seen=seen)
             torch.clear_autocast_cache()
             yield
         finally:
+            self.unswap(seen=seen)
+
+    def unswap(self, *, seen: bool = True) -> None:
+        """Bring back what was in place before the target network was; what an interruption has left of it, another time."""
+        if self._aside:
             with torch.no_grad():
-                for slot, values in former:
+                while self._aside:
+                    slot, values = self._aside[-1]
                     slot.swap(values, seen=seen)
+                    self._aside.pop()
             torch.clear_autocast_cache()
 
     def before_step(self) -> None:
