@@ -18,7 +18,6 @@ from lehr.masks.granules import Granules
 from lehr.runtime.native import REASON, available
 from lehr.sparsify import sample as module
 from lehr.sparsify.chance import Chance
-from lehr.sparsify.passes import Passes
 from lehr.sparsify.sample import Sample
 from lehr.sparsify.shard import Shard
 from lehr.sparsify.slot import Slot
@@ -155,16 +154,16 @@ def test_an_interruption_does_not_leave_gradients_off(monkeypatch):
     net = nn.Linear(8, 8)
     method = lehr.TemperatureAnnealing(lehr.select(net, 0.5), tau=0.5, steps=1000)
 
-    def begin(*_: object) -> None:
-        torch.set_grad_enabled(False)  # as where torch's no_grad is interrupted after its first line
+    def enter(_: object) -> None:
+        torch.set_grad_enabled(False)  # all that `no_grad` has done when it is interrupted
         raise KeyboardInterrupt
 
     with (
         pytest.warns(UserWarning, match="stopped"),
         lehr.attach(net, torch.optim.SGD(net.parameters(), lr=0.1), method),
     ):
-        monkeypatch.setattr(Passes, "begin", begin)
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(torch.no_grad, "__enter__", enter)
             net(torch.zeros(1, 8))
         assert torch.is_grad_enabled()
 
