@@ -149,7 +149,7 @@ def test_a_seed_that_is_not_done_yet_is_left_out_and_told(found, rows, out):
         seeds = 1 if (own.start, own.mask) == ("5it", "ticket") else 2
         assert (own.start, own.mask, own.accuracy) == (whole.start, whole.mask, whole.accuracy[:seeds])
     assert left_out(replace(found, cells=cells)) == [
-        f"{level} % rewound to 5it is without seed 1: order is not done yet" for level in (50, 25)
+        f"{level} % rewound to 5it is without seed 1: not done yet: order" for level in (50, 25)
     ]
     with pytest.raises(LehrError, match="no ticket in .* is done yet together with its copies: go on"):
         stability(replace(found, cells=[]), out, points=3)

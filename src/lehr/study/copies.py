@@ -132,13 +132,15 @@ def left_out(found: Findings) -> list[str]:
         what = f"everything rewound to {start}" if sparsity is None else _level(start, sparsity)
         told.append(f"{what} is left out: {cell.label}, seed {cell.seed}, failed: {cell.result['failed']}")
     copies = copies_of(found)
+    waiting: dict[tuple[str, int], dict[str, None]] = {}  # by level and seed the rows, each once
     for start in copies.starts:
         for mask, sparsity in copies.subnetworks(start):
             for place in copies.places(start, mask, sparsity):
-                waiting = copies.planned.get(place, set()) - copies.cells.get(place, {}).keys()
-                without = [f"seed {seed}: {place[1]} is not done yet" for seed in sorted(waiting)]
-                told += [f"{_level(start, sparsity)} is without {text}" for text in without]
-    return list(dict.fromkeys(told))
+                for seed in sorted(copies.planned.get(place, set()) - copies.cells.get(place, {}).keys()):
+                    waiting.setdefault((_level(start, sparsity), seed), {})[place[1]] = None
+    for (level, seed), rows in waiting.items():
+        told.append(f"{level} is without seed {seed}: not done yet: {'; '.join(rows)}")
+    return told
 
 
 def _level(start: str, sparsity: float) -> str:
