@@ -121,6 +121,8 @@ def test_bad_input_is_one_sentence():
         barrier(Scale(1.0), Scale(2.0), data, points=1)
     with pytest.raises(LehrError, match="the loader is empty"):
         barrier(Scale(1.0), Scale(2.0), [])
+    with pytest.raises(LehrError, match="statistics can be read only once: give a list"):
+        barrier(Scale(1.0), Scale(2.0), data, statistics=(inputs for inputs, _ in data))
     with pytest.raises(LehrError, match="or can be read only once: give a list of batches"):
         barrier(Scale(1.0), Scale(2.0), (one for one in data))
     with pytest.raises(LehrError, match=r"the networks differ in bias, weight: give two of one architecture"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -107,6 +107,8 @@ def barriers(
     (['test', 'train'], True)
     """
     require(points >= 2, f"points is {points}: give at least 2, the two networks")
+    once = "statistics can be read only once: give a list of batches of inputs"
+    require(not isinstance(statistics, Iterator), once)
     first, second = a.state_dict(), b.state_dict()
     shapes = [{name: tensor.shape for name, tensor in one.items()} for one in (first, second)]
     if shapes[0] != shapes[1]:
@@ -117,13 +119,12 @@ def barriers(
     between = copy.deepcopy(a).eval()
     alphas = [i / (points - 1) for i in range(points)]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
-    place = next(between.parameters()).device
+    place = next((tensor.device for tensor in first.values()), torch.device("cpu"))
     for alpha in alphas:
         between.load_state_dict({name: _mixed(first[name], second[name], alpha) for name in first})
         if statistics is not None and has_batch_norm(between):
-            with (
-                torch.random.fork_rng()
-            ):  # dropout is on meanwhile: every line is the same, and nobody's draws are used up
+            # Dropout is on meanwhile: every line is the same, and nobody's draws are used up.
+            with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
                 torch.manual_seed(0)
                 reestimate_batch_norm(between, (inputs.to(place) for inputs in statistics))
         for name, loader in loaders.items():

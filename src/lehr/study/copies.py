@@ -22,6 +22,8 @@ BRANCHES = ("order", "shuffle", "shuffle-order")
 PAIRS = {"ticket": (NAME, "order"), "random": ("shuffle", "shuffle-order")}
 """The rows of a subnetwork and of its copy in another order of the data, by what the subnetwork is."""
 
+NEEDED = {label for pair in PAIRS.values() for label in pair}
+
 BySeed = dict[int, Cell]
 Place = tuple[str, str, float]  # the step k that a run goes back to, its row, its sparsity
 
@@ -97,10 +99,9 @@ def copies_of(found: Findings) -> Copies:
     """
     gone = _lost(found)
     runs = {run.folder: run for run in found.runs}
-    needed = {label for pair in PAIRS.values() for label in pair}
     planned: dict[Place, set[int]] = {}
     for run in runs.values():
-        if isinstance(run.settings, TicketSettings) and run.label in needed and run.settings.rewind != "weights":
+        if isinstance(run.settings, TicketSettings) and run.label in NEEDED and run.settings.rewind != "weights":
             raise LehrError(
                 f"{run.label} has rewind {run.settings.rewind}, and stability is of subnetworks that go back to the weights of step k: "
                 "give a study of those"
@@ -154,12 +155,11 @@ def _lost(found: Findings) -> dict[tuple[str, float | None], Cell]:
         LehrError: a dense run failed, which everything is measured against.
     """
     runs = {run.folder: run for run in found.runs}
-    needed = {label for pair in PAIRS.values() for label in pair}
     lost: dict[tuple[str, float | None], Cell] = {}
     for cell in found.failures:
         run = runs[Path(cell.path).name]
         if run.kind == "train":
             raise LehrError(f"the dense run of seed {cell.seed} failed, because: {cell.result['failed']}")
-        if cell.label in (*needed, ORDER, AGAIN):
+        if cell.label in (*NEEDED, ORDER, AGAIN):
             lost.setdefault((spelled(run.settings.start), None if cell.label == AGAIN else cell.sparsity), cell)
     return lost
