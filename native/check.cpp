@@ -54,6 +54,16 @@ std::pair<int64_t, int64_t> extremes(const std::vector<T>& values) {
   return {low, high};
 }
 
+// Where a convolution or a dense layer writes, and what it adds.
+template <class Layer>
+void output(const Layer& one, const Room& room) {
+  reach(one.out, {{one.channels, one.out_channel}, {one.height, one.out_row}, {one.width, 1}}, room.lines, "an output");
+  distinct(one.channels, one.out_channel, one.height, one.out_row, one.width);
+  if (one.residual >= 0)
+    reach(one.residual, {{one.channels, one.residual_channel}, {one.height, one.residual_row}, {one.width, 1}}, room.lines,
+          "a residual");
+}
+
 void check(const Convolution& c, const Room& room) {
   counts({c.channels, c.height, c.width, c.parts, c.splits, c.tile_width, c.step}, "a convolution");
   places({c.in}, "an input");
@@ -75,11 +85,7 @@ void check(const Convolution& c, const Room& room) {
   require(c.in + low >= 0, "an input");
   reach(c.in + high, {{c.height, c.in_row}, {c.width, c.step}}, room.lines, "an input");
   reach(c.in, {{c.height, c.in_row}, {c.width, c.step}}, room.lines, "an input");
-  reach(c.out, {{c.channels, c.out_channel}, {c.height, c.out_row}, {c.width, 1}}, room.lines, "an output");
-  distinct(c.channels, c.out_channel, c.height, c.out_row, c.width);
-  if (c.residual >= 0)
-    reach(c.residual, {{c.channels, c.residual_channel}, {c.height, c.residual_row}, {c.width, 1}},
-          room.lines, "a residual");
+  output(c, room);
 }
 
 void check(const Dense& d, const Room& room) {
@@ -96,11 +102,7 @@ void check(const Dense& d, const Room& room) {
   const auto [low, high] = extremes(d.taps);
   require(d.in + low >= 0, "an input");
   reach(d.in + high, {{d.height, d.in_row}, {d.width, d.step}}, room.lines, "an input");
-  reach(d.out, {{d.channels, d.out_channel}, {d.height, d.out_row}, {d.width, 1}}, room.lines, "an output");
-  distinct(d.channels, d.out_channel, d.height, d.out_row, d.width);
-  if (d.residual >= 0)
-    reach(d.residual, {{d.channels, d.residual_channel}, {d.height, d.residual_row}, {d.width, 1}},
-          room.lines, "a residual");
+  output(d, room);
 }
 
 void check(const Gather& g, const Room& room) {
