@@ -240,6 +240,17 @@ def test_one_epoch_is_no_curve(tmp_path):
     assert not [h for h in headings_of(short, tmp_path) if "On the way" in h]
 
 
+def test_epochs_that_were_not_judged_are_left_out_of_curves(tmp_path):
+    def rarely(one: Cell, *judged: int) -> Cell:
+        lines = [line | ({} if line["epoch"] in judged else {"validation_accuracy": None}) for line in one.metrics]
+        return replace(one, metrics=lines)
+
+    whole, on_the_way = [cell(label, 0.9, 0, 0.9) for label in ("one-shot", "gradual")], "On the way to 90 % sparsity"
+    assert on_the_way in headings_of([rarely(one, 1, 3) for one in whole], tmp_path / "some")
+    assert on_the_way in headings_of([whole[0], rarely(whole[1])], tmp_path / "one")
+    assert on_the_way not in headings_of([rarely(one, 3) for one in whole], tmp_path / "end")
+
+
 def test_language_is_judged_by_bits(tmp_path):
     def bits(one: Cell) -> Cell:
         scores = {**one.result["test"], "bits_per_character": 2 - one.result["test"]["accuracy"]}

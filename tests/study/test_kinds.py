@@ -24,7 +24,7 @@ def test_a_tuning_run_starts_from_a_training_run():
     [
         ("data", "digits"), ("model", "lenet5"), ("limit", 100), ("image_size", 8), ("augment", False), ("context", 64),
         ("batch_size", 64), ("optimizer", "adam"), ("momentum", 0.5), ("weight_decay", 0.0), ("precision", "fp32"),
-        ("seed", 3), ("threads", 2),
+        ("seed", 3), ("threads", 2), ("validate_every", 4),
     ],
 )  # fmt: skip
 def test_what_is_shared_goes_to_both(name, value):

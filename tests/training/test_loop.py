@@ -48,6 +48,20 @@ def test_digits_are_learnt(tmp_path, optimizer, schedule):
     assert rows[-1]["validation_nll"] < rows[0]["validation_nll"]
 
 
+def test_a_run_that_is_to_look_less_often_has_the_same_bits_and_looks_at_the_end(tmp_path):
+    rows, weights = {}, {}
+    for every in (1, 2):
+        model = network()
+        options = settings(epochs=3, validate_every=every)
+        _, folder = run(tmp_path / f"every {every}", options, model)
+        rows[every], weights[every] = folder.metrics(), model.state_dict()
+        assert options.digest == settings(epochs=3).digest
+    assert [row["validation_nll"] is None for row in rows[2]] == [True, False, False]
+    assert [row["loss"] for row in rows[1]] == [row["loss"] for row in rows[2]]
+    assert rows[1][1:] == rows[2][1:]
+    assert all(weights[1][name].equal(tensor) for name, tensor in weights[2].items())
+
+
 def test_accumulated_batches_are_one_step(tmp_path):
     options = settings(epochs=1, batch_size=30, accumulate=4, lr=0.05)
     assert steps_per_epoch(options, DIGITS) == math.ceil((1257 // 30) / 4)

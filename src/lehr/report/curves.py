@@ -31,9 +31,11 @@ def learning_curves(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
             continue
         epochs = range(1, min(map(len, runs)) + 1)
         style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.4}
-        accuracy = [_mean_of(runs, e, "validation_accuracy", 100) for e in epochs]
-        curves.append(accuracy)
-        top.plot(epochs, accuracy, label=legend(row.label), **style)
+        judged = [e for e in epochs if all(run[e - 1]["validation_accuracy"] is not None for run in runs)]
+        accuracy = [_mean_of(runs, e, "validation_accuracy", 100) for e in judged]
+        if accuracy:
+            curves.append(accuracy)
+        top.plot(judged, accuracy, label=legend(row.label), **style)
         below.plot(epochs, [_mean_of(runs, e, "expected_density", 100) for e in epochs], **style)
     _show_the_end(top, curves)
     top.set_ylabel("validation\naccuracy, %")

@@ -79,7 +79,7 @@ def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "curves": [
             (100 * sparsity, Markup(curves.learning_curves(own, group)), len(group) > drawing.CURVES)
             for sparsity, group in sorted(by_sparsity.items())
-            if sparsity and any(len(cell.metrics) > 1 for cell in own if cell.sparsity == sparsity)
+            if sparsity and any(_curved(cell) for cell in own if cell.sparsity == sparsity)
         ],
         "measures": [
             (100 * sparsity, Markup(curves.measures_plot(own, group)))
@@ -94,6 +94,11 @@ def _panel(page: Page, name: str, rows: Sequence[Row]) -> dict[str, Any]:
         ],
         "costs": [(COSTS[cost], Markup(plots.cost_plot(own, rows, cost))) for cost in measured],
     }
+
+
+def _curved(cell: Cell) -> bool:
+    """Whether a run was judged more than once on its way."""
+    return sum(line["validation_accuracy"] is not None for line in cell.metrics) > 1
 
 
 def _maps(cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:

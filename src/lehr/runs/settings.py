@@ -68,6 +68,7 @@ class Settings(BaseModel):
     context: int | None = Field(default=None, ge=1)  # characters that a language model sees at once
     average: float = Field(default=0.0, ge=0, lt=1)  # the last part of the run over which weights are averaged
     bn_batches: int | None = Field(default=None, ge=0)  # for batch-norm statistics anew at the end; None: if averaged
+    validate_every: int = Field(default=1, ge=1)  # epochs from one look at the validation set to the next
     parent: str | None = None  # the run folder or the file whose weights are taken
     parent_digest: str | None = None  # of those weights, so that another parent is another run
 
@@ -107,12 +108,12 @@ class Settings(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal characters that name these settings, wherever the parent lies and whatever is kept on the way.
+        """Twelve hexadecimal characters that name these settings, wherever the parent lies and whatever is kept or looked at on the way.
 
         What is at its default is left out, so that a new setting, whose default is what was done before,
         leaves the names of old runs as they are.
         """
-        values = self.model_dump(exclude={"parent", "keep"}, exclude_defaults=True)
+        values = self.model_dump(exclude={"parent", "keep", "validate_every"}, exclude_defaults=True)
         text = json.dumps({"kind": type(self).__name__, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

@@ -94,7 +94,7 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
                 unknown += 1
                 continue
             first, last = part_of(settings, cost.steps)
-            seconds += (last - first) * (cost.step * SLOWER + cost.judged / cost.steps)
+            seconds += (last - first) * (cost.step * SLOWER + cost.judged / (cost.steps * settings.validate_every))
             if keep_weights or run.kind != kind:
                 networks = 1 + len(getattr(settings, "keep", ())) + (kinds[run.kind].origin(settings) is not None)
                 size += cost.parameters * (4 * networks + MASK) + LINE * settings.epochs + REST

@@ -23,7 +23,7 @@ from lehr.runs.folder import KINDS
 from lehr.sparsify.method import methods
 
 # What a run has in common with the run that it starts from, by the same name in a study file.
-SHARED = (*INHERITED, "seed", "threads")
+SHARED = (*INHERITED, "seed", "threads", "validate_every")
 # Settings that several kinds have and that without a prefix are those of the run that comes first.
 SCHEDULE = ("schedule", "warmup", "drops")
 EARLIEST = ("epochs", "lr", *SCHEDULE, "accumulate")

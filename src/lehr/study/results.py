@@ -44,7 +44,7 @@ class _Epoch(BaseModel):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | None]
 
-    validation_accuracy: float
+    validation_accuracy: float | None
     expected_density: float | None = None
 
 

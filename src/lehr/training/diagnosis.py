@@ -25,7 +25,7 @@ def diagnose_run(metrics: Sequence[Mapping[str, Any]], target: Mask | None, pare
     notes = []
     if metrics and parent_accuracy:
         first = metrics[0]["validation_accuracy"]
-        if first < (1.0 - COLLAPSE) * parent_accuracy:
+        if first is not None and first < (1.0 - COLLAPSE) * parent_accuracy:
             notes.append(
                 f"the accuracy fell from {100 * parent_accuracy:.1f} % to {100 * first:.1f} % in the first epoch: the "
                 "network was cut or annealed too fast or too hot; anneal for longer, lower tau, or try another learning rate"

@@ -170,7 +170,7 @@ class _Run:
 
     # -- one epoch ----------------------------------------------------------------------------
     def epoch(self) -> None:
-        """The rest of the present epoch, its metrics, and a look at the validation set."""
+        """The rest of the present epoch, and its metrics."""
         parts = self.parts
         self.network.train()
         for inputs, targets in self.batches.epoch(parts.position.epoch, parts.position.batch):
@@ -239,9 +239,10 @@ class _Run:
         self.bar.update(done, f"loss {value:.3f}")
 
     def metrics(self) -> dict[str, Any]:
-        """The line for an epoch that has just ended."""
+        """The line for an epoch that has just ended; without scores of the validation set where the run is not to look."""
         parts = self.parts
-        scores = self.judge(self.data.validation)
+        looks = (parts.position.epoch + 1) % self.settings.validate_every == 0 or parts.position.step == self.last
+        scores = self.judge(self.data.validation) if looks else None
         totals = together.total_of(parts.totals)
         seen = totals["seen"] or 1.0
         row: dict[str, Any] = {
@@ -250,8 +251,8 @@ class _Run:
             "lr": self.rate(max(0, parts.position.step - 1)),
             "loss": totals["loss"] / seen,
             "train_accuracy": totals["correct"] / seen,
-            "validation_accuracy": scores.accuracy,
-            "validation_nll": scores.nll if math.isfinite(scores.nll) else None,
+            "validation_accuracy": None if scores is None else scores.accuracy,
+            "validation_nll": None if scores is None or not math.isfinite(scores.nll) else scores.nll,
         }
         if parts.learned is not None:
             row |= parts.learned.terms()

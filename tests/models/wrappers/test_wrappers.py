@@ -89,7 +89,7 @@ def test_rank_one_layers_are_the_layers_with_their_own_weights():
     torch.manual_seed(0)
     for layer, x in (
         (nn.Linear(4, 3), torch.randn(6, 4)),
-        (nn.Conv2d(4, 3, 3, padding=1), torch.randn(6, 4, 5, 5)),
+        (nn.Conv2d(4, 3, 3, padding=1, padding_mode="circular"), torch.randn(6, 4, 5, 5)),
         (nn.Linear(4, 3), torch.randn(6, 2, 4)),
     ):
         plain = copy.deepcopy(layer)
@@ -106,6 +106,25 @@ def test_rank_one_layers_are_the_layers_with_their_own_weights():
             torch.testing.assert_close(found[2 * m : 2 * m + 2], one(x[2 * m : 2 * m + 2]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (nn.Linear(4, 6, bias=False), torch.randn(6, 2, 4)),
+        (nn.Conv2d(4, 6, 3, stride=2, padding=1), torch.randn(6, 4, 5, 5)),
+        (nn.Conv2d(4, 6, 3, groups=2, padding_mode="circular", padding=1), torch.randn(6, 4, 5, 5)),
+    ],
+)
+def test_a_member_that_is_asked_answers_for_every_row_as_it_does_for_its_own(layer, x):
+    torch.manual_seed(0)
+    own = RankOne(layer, 3)
+    with torch.no_grad():
+        for factors in own.vectors():
+            factors.normal_()
+        together = own(x.repeat(3, *[1] * (x.ndim - 1)))
+        for own.asked in range(3):
+            torch.testing.assert_close(own(x), together[6 * own.asked : 6 * own.asked + 6], rtol=1e-4, atol=1e-5)
+
+
 def test_batch_ensemble_has_few_weights_more_and_all_members_judge():
     network = create("resnet20", **SIZES)
     count = sum(p.numel() for p in network.parameters())
@@ -116,7 +135,7 @@ def test_batch_ensemble_has_few_weights_more_and_all_members_judge():
     layer.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
     ensemble(torch.randn(3, 2, 16, 16))
     ensemble.train()(torch.randn(8, 2, 16, 16))
-    assert seen == [12, 8], "all have all when they judge, and their part of the batch when they train"
+    assert seen == [3, 3, 3, 3, 8], "each has all when they judge, and its part of the batch when they train"
 
 
 def test_judged_by_batch_ensemble_every_input_is_answered_by_every_member():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lehr.base.errors import LehrError
@@ -16,7 +17,7 @@ Layer = nn.Linear | nn.Conv2d
 class RankOne(nn.Module):
     """A layer whose weights are ``W * (s_m r_m^T)`` for member m (Wen et al. 2020, 2002.06715).
 
-    Rows of a batch are those of the members in turn, as many for each; ``y = s_m * (W (r_m * x)) + b_m``.
+    Rows of a batch are those of the members in turn, as many for each, unless one member is `asked` for all of them; ``y = s_m * (W (r_m * x)) + b_m``.
 
     Args:
         layer: gives W, and b to begin with.
@@ -31,6 +32,7 @@ class RankOne(nn.Module):
     def __init__(self, layer: Layer, count: int) -> None:
         super().__init__()
         self.layer, self.count = layer, count
+        self.asked: int | None = None  # the member that answers for all rows
         outputs = layer.weight.shape[0]
         inputs = layer.weight.shape[1] * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
         self.r = nn.Parameter(_signs(count, inputs))
@@ -43,16 +45,30 @@ class RankOne(nn.Module):
         return (self.r, self.s) if self.b is None else (self.r, self.s, self.b)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.asked is not None:
+            return self._of(self.asked, x)
         whose = torch.arange(len(x), device=x.device) * self.count // max(1, len(x))
-        out: Tensor = self.layer(x * self._beside(self.r[whose], x)) * 1.0
+        out: Tensor = self.layer(x * self._beside(self.r[whose], x))
         out = out * self._beside(self.s[whose], out)
         return out if self.b is None else out + self._beside(self.b[whose], out)
 
+    def _of(self, member: int, x: Tensor) -> Tensor:
+        """All rows as one member has them: with its factors in the weights, which are far fewer than the activations."""
+        layer, weight = self.layer, self.layer.weight
+        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        r = self.r[member].reshape(groups, -1).repeat_interleave(len(weight) // groups, 0)  # inputs of every output
+        factors = self.s[member].unsqueeze(1) * r
+        weight = weight * factors.reshape(*factors.shape, *[1] * (weight.ndim - 2))
+        bias = None if self.b is None else self.b[member]
+        if isinstance(layer, nn.Conv2d):
+            out: Tensor = layer._conv_forward(x, weight, bias)
+            return out
+        return F.linear(x, weight, bias)
+
     def _beside(self, factors: Tensor, x: Tensor) -> Tensor:
-        """In the shape that multiplies: channels are second in images and last elsewhere."""
-        if isinstance(self.layer, nn.Conv2d):
-            return factors[:, :, None, None]
-        return factors.reshape(len(x), *[1] * (x.ndim - 2), -1)
+        """In the shape that multiplies, channels are second in images and last elsewhere, and in the precision of what is multiplied."""
+        shape = (-1, 1, 1) if isinstance(self.layer, nn.Conv2d) else (*[1] * (x.ndim - 2), -1)
+        return factors.reshape(len(x), *shape).to(x.dtype)
 
 
 class BatchEnsemble(SelfEnsemble):
@@ -83,8 +99,18 @@ class BatchEnsemble(SelfEnsemble):
         return out
 
     def members(self, x: Tensor) -> Tensor:
-        rows: Tensor = self.network(x.repeat(self.count, *[1] * (x.ndim - 1)))
-        return rows.reshape(self.count, len(x), *rows.shape[1:])
+        return torch.stack([self._answer(member, x) for member in range(self.count)])
+
+    def _answer(self, member: int, x: Tensor) -> Tensor:
+        layers = [module for module in self.modules() if isinstance(module, RankOne)]
+        try:
+            for layer in layers:
+                layer.asked = member
+            out: Tensor = self.network(x)
+        finally:
+            for layer in layers:
+                layer.asked = None
+        return out
 
 
 def _signs(count: int, width: int) -> Tensor:
