@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import bench, options, pack, screen
-from lehr.cli.small_study import command
+from lehr.cli.small_study import done
 
 
 def demo(
@@ -23,12 +23,13 @@ def demo(
     """
     from lehr.runtime.native import MISSING
     from lehr.study.demo import DEMO, ship
-    from lehr.study.run import Workers, run_study
 
-    found = run_study(DEMO, out, workers=Workers(workers), show=screen.show_bar(quiet, as_json))
-    screen.findings(found, out, command(), as_json=as_json)
+    found, _, files = done(DEMO, out, workers, quiet=quiet, as_json=as_json)
+    if not as_json:
+        screen.findings(found, files, as_json=False)
     packed, timed = ship(found, out)
     if as_json:
+        screen.findings(found, files, as_json=True, besides={"packed": packed, "timed": timed})
         return
     printer = screen.console()
     printer.print(screen.titled(f"the best at the highest sparsity, packed: {packed['file']}", pack.sizes(packed)))

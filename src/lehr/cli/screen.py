@@ -81,22 +81,19 @@ def titled(title: str, table: Table | Group) -> Group:
 
 def findings(
     found: Findings,
-    out: Path,
-    command: Sequence[str],
+    files: Mapping[str, str],
     *,
     as_json: bool,
     besides: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """What a study ends with: its files, its tables, what was noticed and what failed; in JSON also what is given besides."""
     from lehr.report.diagnosis import diagnose_rows
-    from lehr.study.publish import publish
 
-    files = publish(found, out, command)
     noticed = diagnose_rows(found.rows)
     failed = [f"{cell.path}: {cell.result['failed']}" for cell in found.failures]
     if as_json:
         rows = [row.as_dict() for row in found.rows]
-        print_json({**besides, "rows": rows, "notes": noticed, "failures": failed, "files": files})
+        print_json({**besides, "rows": rows, "notes": noticed, "failures": failed, "files": dict(files)})
         return
     tables(found, found.rows)
     notes(noticed)

@@ -28,11 +28,15 @@ def command() -> list[str]:
     return ["lehr", *sys.argv[1:]]
 
 
-def done(study: Study, out: Path | None, workers: int, *, quiet: bool, as_json: bool) -> tuple[Findings, Path]:
-    """Run what is missing of a study, in its own folder where none is given."""
+def done(
+    study: Study, out: Path | None, workers: int, *, quiet: bool, as_json: bool
+) -> tuple[Findings, Path, dict[str, str]]:
+    """Run what is missing of a study, in its own folder where none is given, and write what it leaves behind; the paths of that by name."""
     from lehr.study.compare import default_folder
+    from lehr.study.publish import publish
     from lehr.study.run import Workers, run_study
 
     hands = Workers(workers)
     folder = out or default_folder(study)
-    return run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json)), folder
+    found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
+    return found, folder, publish(found, folder, command())

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lehr.base.errors import require
 from lehr.cli import options, screen
-from lehr.cli.small_study import command, done, threads_of
+from lehr.cli.small_study import done, threads_of
 
 if TYPE_CHECKING:
     from lehr.analysis.stability import Distance
@@ -70,7 +70,6 @@ def stability(
     from lehr.recipes.connect import ConnectSettings
     from lehr.runs import validated
     from lehr.study.measured import measure
-    from lehr.study.publish import publish
     from lehr.study.run import read_study_folder
     from lehr.study.stability import stability_study
 
@@ -88,8 +87,7 @@ def stability(
             rounds=rounds, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers),
             **options.others(arguments, "ctx", "rounds", "rewind", *MEASURING),
         )  # fmt: skip
-        found, folder = done(study, out, workers, quiet=quiet, as_json=as_json)
-        publish(found, folder, command())
+        found, folder, _ = done(study, out, workers, quiet=quiet, as_json=as_json)
     measured = measure(found, folder, points=points, bn_batches=bn_batches)
     if as_json:
         screen.print_json(measured.as_dict())

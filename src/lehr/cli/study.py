@@ -43,6 +43,7 @@ def run(
     Example: `lehr study run study.yaml --out runs/study --workers 2`
     """
     from lehr.study.file import read_study
+    from lehr.study.publish import publish
     from lehr.study.run import Workers, missing, run_study
 
     hands = Workers(workers, address, gpus)
@@ -58,7 +59,7 @@ def run(
         return
     expected.check_space(folder)
     found = run_study(asked, folder, workers=hands, show=screen.show_bar(quiet, as_json))
-    screen.findings(found, folder, command(), as_json=as_json)
+    screen.findings(found, publish(found, folder, command()), as_json=as_json)
 
 
 @app.command()
@@ -94,6 +95,7 @@ def table(
 def report(
     folder: Folder,
     out: Annotated[Path | None, typer.Option(help="The page (default: report.html in the folder).")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """One self-contained HTML page: tables, plots, heat maps, learning curves, settings.
 
@@ -104,4 +106,7 @@ def report(
 
     found = read_study_folder(folder)
     path = write_report(out or folder / "report.html", found.page(f"lehr study report {folder}"))
-    screen.say(str(path))
+    if as_json:
+        screen.print_json({"report": str(path)})
+    else:
+        screen.say(str(path))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import options, screen
-from lehr.cli.small_study import command, done, threads_of
+from lehr.cli.small_study import done, threads_of
 
 
 def ticket(
@@ -82,6 +82,6 @@ def ticket(
         )
         tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in plan.probes)
         screen.console().print(f"rewinding to [bold]{plan.step}[/]; points between two orders of the data: {tried}")
-    found, folder = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
+    found, _, files = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
     search = {"rewind": plan.step, "probes": [asdict(probe) for probe in plan.probes], "same": plan.same}
-    screen.findings(found, folder, command(), as_json=as_json, besides=search if plan.step else {})
+    screen.findings(found, files, as_json=as_json, besides=search if plan.step else {})

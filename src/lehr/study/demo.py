@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lehr.base.errors import require
 from lehr.recipes.bench import BenchSettings, bench
 from lehr.recipes.pack import PackSettings, pack
 from lehr.runtime.native import available
@@ -42,8 +43,15 @@ def ship(found: Findings, out: Path) -> tuple[dict[str, Any], dict[str, Any] | N
 
     Returns:
         what `lehr.recipes.pack.pack` and `lehr.recipes.bench.bench` say; None for the latter where the engine was not built.
+
+    Raises:
+        LehrError: no sparse network is there.
     """
     best = best_cell(found.rows, found.cells)
-    assert best is not None  # a demo whose runs have all failed has raised before
+    require(
+        best is not None,
+        f"no sparse network is left in {out}: its runs failed, or their weights were deleted; give a new folder",
+    )
+    assert best is not None
     packed = pack(PackSettings(run=best.path, values="int8"), out / "best" / "small.lehr")
     return packed, bench(BenchSettings(run=best.path, seconds=0.5)) if available() else None

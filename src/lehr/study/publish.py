@@ -26,7 +26,6 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
     for stale in (
         *out.glob("accuracy*.svg"),
         *out.glob("density*.svg"),
-        *out.glob("best/*"),
     ):  # of an earlier version of the study
         stale.unlink()
     write_text(out / "table.md", found.markdown())
@@ -45,7 +44,9 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
     }
     # Accuracies on other data, or of other networks, are not to be compared.
     best = best_cell(found.rows, found.cells) if len(panels) == 1 else None
-    if best is not None:
+    if best is not None:  # else the network of an earlier time stays: weights may be gone, and it is all there is
+        for stale in out.glob("best/*"):
+            stale.unlink()
         for name in ("model.safetensors", "mask.safetensors"):
             source = Path(best.path) / name
             write_beside(out / "best" / name, lambda beside, source=source: shutil.copyfile(source, beside))  # type: ignore[misc]
