@@ -40,3 +40,11 @@ def test_kept_flops_go_by_the_density_of_each_layer():
     assert cost(net, torch.zeros(1, 4), None).kept == 120
     alone = nn.Linear(4, 2)
     assert cost(alone, torch.zeros(1, 4), select(alone, 0.5)).kept == 8
+
+
+@pytest.mark.parametrize("name", ["dropout-0.1", "tree-2", "mimo-2", "batch-ensemble-4"])
+def test_members_of_a_sparse_network_that_is_an_ensemble_are_as_sparse(name):
+    net = models.create(f"{name}:lenet_300_100", num_classes=10, input_shape=(1, 8, 8)).eval()
+    found = cost(net, torch.zeros(1, 1, 8, 8), select(net, 0.5))
+    assert found.dense > 0
+    assert found.kept == pytest.approx(0.5 * found.dense, rel=0.1)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from lehr import LehrError
 from lehr.analysis import barrier
 from lehr.data import Batches, load
 from lehr.recipes.connect import ConnectSettings, connect, told
 from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.train import train
-from lehr.runs import TrainSettings
+from lehr.runs import RunFolder, TrainSettings
 
 NORMED = """
 from torch import nn
@@ -49,3 +50,10 @@ def test_every_part_is_judged_on_its_own_examples_and_by_statistics_of_training(
         assert found[name]["losses"] == pytest.approx(wanted["losses"], rel=1e-4), name
         assert found[name]["errors"] == pytest.approx(wanted["errors"]), name
     assert len({tuple(found[name]["losses"]) for name in parts}) == 3
+
+
+def test_runs_that_see_the_data_scaled_in_two_ways_are_refused(runs, tmp_path):
+    settings = RunFolder(runs[0]).settings()
+    train(settings.model_copy(update={"limit": 200}), tmp_path / "few")
+    with pytest.raises(LehrError, match="see digits scaled in two ways: give two with one limit"):
+        connect(ConnectSettings(run=runs[0], other=str(tmp_path / "few"), points=3))

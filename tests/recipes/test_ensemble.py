@@ -26,7 +26,7 @@ from lehr.recipes.parent import ancestors
 from lehr.recipes.questions import EnsembleSettings
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune, tune_settings
-from lehr.runs import TrainSettings
+from lehr.runs import RunFolder, TrainSettings
 
 NORMED = """
 from torch import nn
@@ -230,3 +230,18 @@ def test_members_are_packed_with_their_masks(members, tmp_path):
     assert isinstance(small.masks[0], Mask)
     _, (mask,) = load_family(tmp_path / "small.lehr", small.networks)
     assert mask == small.masks[0]
+
+
+def test_a_few_test_examples_are_enough_to_time_many_at_once(members, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ensemble_bench, "race", lambda dense, networks, inputs, **_: seen.append(inputs))
+    data = replace(members.data, test=members.data.test.first(30))
+    latency(replace(members, data=data), 32)
+    assert seen[0].shape[0] == 32
+    assert torch.equal(seen[0][30:], seen[0][:2])
+
+
+def test_the_epochs_of_a_part_of_the_schedule_are_those_of_the_part(members, tmp_path):
+    whole = RunFolder(members.runs[0]).settings()
+    train(whole.model_copy(update={"epochs": 4, "start": "1ep", "stop": "3ep"}), tmp_path / "part")
+    assert cost_of(open_members([str(tmp_path / "part")]))["epochs"] == 2

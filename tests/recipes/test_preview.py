@@ -1,6 +1,8 @@
 import pytest
+import torch
 
-from lehr import LehrError
+from lehr import LehrError, Mask
+from lehr.recipes.method import annealing_steps, build_method
 from lehr.recipes.preview import preview
 from lehr.runs import TuneSettings, validated
 
@@ -39,3 +41,17 @@ def test_what_tune_would_refuse_is_refused():
         moments(method="gradual", tau=0.2)
     with pytest.raises(LehrError, match="did you mean 'gradual'"):
         moments(method="gradul")
+
+
+@pytest.mark.parametrize("method", ["rigl", "set"])
+def test_methods_that_move_their_target_keep_its_density(method):
+    assert {moment.density for moment in moments(method=method)} == {0.02}
+
+
+def test_alternating_compression_goes_between_all_weights_and_its_target_when_it_is_due():
+    settings = validated(TuneSettings, {**BASE, "method": "ac-dc"})
+    method = build_method(settings, Mask({"w": torch.arange(50) < 1}), annealing_steps(settings, 50, 500))
+    found = moments(method="ac-dc")
+    assert {moment.density for moment in found} == {1.0, 0.02}
+    for moment in found:
+        assert (moment.density == 1.0) == method.dense(min(moment.step, method.steps)), moment

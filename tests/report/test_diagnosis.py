@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from lehr.report.diagnosis import diagnose_rows
 from lehr.report.rows import Row
 
@@ -46,3 +48,9 @@ def test_one_note_for_all_sparsities_of_a_method_and_none_across_panels():
     (note,) = diagnose_rows(rows)
     assert "at 98 % (-10.00 ± 0.24 points), 90 % (+0.00 ± 0.24 points)" in note
     assert diagnose_rows([replace(ONE, panel="a"), replace(WARM, accuracy=60.0, panel="b")]) == []
+
+
+@pytest.mark.parametrize("label", ["temperature-annealing:target=moving", "stochastic-threshold"])
+def test_no_remedy_that_a_row_has_taken_or_cannot_take(label):
+    (note,) = diagnose_rows([ONE, replace(WARM, label=label, accuracy=70.2)])
+    assert note.endswith("too cold, or too short; raise tau, or anneal for longer")

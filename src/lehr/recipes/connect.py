@@ -16,6 +16,7 @@ from lehr.base.errors import require
 from lehr.data import Batches, Examples
 from lehr.data.batches import evaluation_batches
 from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.questions import alike
 from lehr.training import together
 from lehr.training.averaging import BN_BATCHES, has_batch_norm
 
@@ -60,6 +61,10 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     same = second.data.name == data.name and second.data.input_shape == data.input_shape
     require(
         same, f"{settings.run} is of {data.name} and {settings.other} of {second.data.name}: give two of the same data"
+    )
+    require(
+        alike(data, second.data),
+        f"{settings.run} and {settings.other} see {data.name} scaled in two ways: give two with one limit",
     )
     statistics: _Again[Tensor] | None = None
     if settings.bn_batches and has_batch_norm(first.model):

@@ -28,7 +28,7 @@ class CorruptedSettings(JudgeSettings):
     examples: int | None = Field(default=None, ge=1)  # the first so many, for a quick look
     corrupted: bool = False
     corruptions: tuple[str, ...] = ()  # all published ones where none is named
-    severities: tuple[int, ...] = SEVERITIES
+    severities: tuple[int, ...] = Field(default=SEVERITIES, min_length=1)
     corrupted_data: str | None = None  # a folder with the published files
 
     def check(self) -> None:

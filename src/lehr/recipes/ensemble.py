@@ -30,6 +30,7 @@ from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, 
 from lehr.runs import RunFolder
 from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
 from lehr.training.progress import SILENT, Bar
+from lehr.training.span import span, steps_per_epoch
 
 PASSES = 3  # of a training step: forward, and backward for inputs and for weights
 COUNTED = 4  # examples of the batch whose operations are counted
@@ -156,7 +157,8 @@ def cost_of(members: Members) -> dict[str, float]:
         )
         density = members.masks[0].density if members.masks[0] is not None else 1.0
         masked = (1 - share) / (1 - density) if density < 1 else 1.0  # part of the operations that are of masked layers
-        epochs += base.epochs
+        first, last = span(base, members.data)
+        epochs += (last - first) / max(1, steps_per_epoch(base, members.data))
         known = [1.0 if one is None else 1.0 - masked * (1.0 - float(one)) for one in own]
         flops += sum(known) * len(members.data.train) * step
     return {

@@ -41,7 +41,8 @@ def latency(
     members: Members, batch: int = 1, *, threads: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
     """Time all members together beside the dense network that they come from, or that is inside of one that is an ensemble by itself, on test examples; see `race`."""
-    inputs = members.data.prepare.judged(members.data.test.take(torch.arange(batch)).inputs)
+    test = members.data.test
+    inputs = members.data.prepare.judged(test.take(torch.arange(batch) % len(test)).inputs)
     first = open_network(JudgeSettings(run=ancestors(members.runs[0])[-1]))
     dense = first.model.eval()
     if isinstance(dense, SelfEnsemble):

@@ -11,7 +11,6 @@ from lehr.base.errors import LehrError
 from lehr.masks import Mask
 from lehr.recipes.method import DENSE, annealing_steps, build_method
 from lehr.runs import TuneSettings
-from lehr.sparsify.method import Method
 from lehr.sparsify.shard import Shard
 from lehr.training.learning_rates import schedule_of
 
@@ -54,9 +53,9 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
     moments = []
     chosen_at = -1
     for step in sorted({round(i * total / POINTS) for i in range(POINTS + 1)} | {method.steps}):
-        due = _last_due(method, step)
+        due = next((t for t in range(step, chosen_at, -1) if method.due(t)), chosen_at)
         if due > chosen_at:
-            method.retarget(due, weights)
+            method.retarget(due, weights, weights)  # of gradients only how many there are is seen here
             chosen_at = due
         target = method.target["weight"]
         probability = method.chance(step, shard).probability(target)
@@ -72,15 +71,6 @@ def preview(settings: TuneSettings, steps_per_epoch: int = 100) -> list[Moment]:
             )
         )
     return moments
-
-
-def _last_due(method: Method, step: int) -> int:
-    """The last step up to this one at which the target was chosen again; -1 for none."""
-    if not method.reselects:
-        return -1
-    if step >= method.steps:
-        return method.steps
-    return step - step % method.reselect_every
 
 
 def as_rows(moments: list[Moment]) -> list[dict[str, Any]]:

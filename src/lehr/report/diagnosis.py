@@ -9,6 +9,7 @@ from lehr.report.rows import Row
 
 SPREAD = {"accuracy": 1.0, "bits": 0.05}  # points of accuracy, bits per character: a spread worth a word
 NOISY = ("random-annealing", "temperature-annealing", "stochastic-threshold")
+MOVING = "stochastic-threshold"  # always toward a target that moves
 TIMES = 2.0  # as wide as that of one-shot
 
 
@@ -23,7 +24,7 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
     >>> diagnose_rows([one, replace(one, label="temperature-annealing", accuracy=80.1)])
     ['temperature-annealing gained nothing over one-shot at 90 % (+0.10 ± 0.24 points): too cold, or too short; raise tau, anneal for longer, or let the target move (target=moving)']
     """
-    cold: dict[str, list[str]] = {}
+    cold: dict[tuple[str, str], list[str]] = {}
     wide: dict[str, list[str]] = {}
     for row in rows:
         if not row.sparsity or row.n < 2:
@@ -31,12 +32,11 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
         place = (row.panel, "one-shot", row.sparsity)
         one_shot = next((other for other in rows if other.row == place and other.n > 1), None)
         if one_shot is not None and row is not one_shot:
-            cold.setdefault(_name(row), []).extend(_no_gain(row, one_shot))
+            cold.setdefault((_name(row), _remedies(row)), []).extend(_no_gain(row, one_shot))
         wide.setdefault(_name(row), []).extend(_wide(row, None if row is one_shot else one_shot))
     return [
-        f"{name} gained nothing over one-shot at {', '.join(found)}: too cold, or too short; raise tau, "
-        "anneal for longer, or let the target move (target=moving)"
-        for name, found in cold.items()
+        f"{name} gained nothing over one-shot at {', '.join(found)}: too cold, or too short; " + remedies
+        for (name, remedies), found in cold.items()
         if found
     ] + [
         f"{name} differs much between seeds at {', '.join(found)}: take more seeds, lower the learning rate, or anneal for longer"
@@ -47,6 +47,13 @@ def diagnose_rows(rows: Sequence[Row]) -> list[str]:
 
 def _name(row: Row) -> str:
     return ", ".join(filter(None, [row.label.replace(":", ", "), row.panel]))
+
+
+def _remedies(row: Row) -> str:
+    """Those that a row has not taken already."""
+    if row.label.startswith(MOVING) or "target=moving" in row.label:
+        return "raise tau, or anneal for longer"
+    return "raise tau, anneal for longer, or let the target move (target=moving)"
 
 
 def _no_gain(row: Row, one_shot: Row) -> list[str]:

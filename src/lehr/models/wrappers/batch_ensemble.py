@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lehr.base.errors import LehrError
 from lehr.models.wrappers.wrapper import Make, SelfEnsemble, members, wrappers
@@ -59,11 +59,8 @@ class RankOne(nn.Module):
         r = self.r[member].reshape(groups, -1).repeat_interleave(len(weight) // groups, 0)  # inputs of every output
         factors = self.s[member].unsqueeze(1) * r
         weight = weight * factors.reshape(*factors.shape, *[1] * (weight.ndim - 2))
-        bias = None if self.b is None else self.b[member]
-        if isinstance(layer, nn.Conv2d):
-            out: Tensor = layer._conv_forward(x, weight, bias)
-            return out
-        return F.linear(x, weight, bias)
+        out: Tensor = functional_call(layer, {"weight": weight}, x)
+        return out if self.b is None else out + self._beside(self.b[member].expand(len(x), -1), out)
 
     def _beside(self, factors: Tensor, x: Tensor) -> Tensor:
         """In the shape that multiplies, channels are second in images and last elsewhere, and in the precision of what is multiplied."""
