@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import pytest
@@ -34,3 +35,14 @@ def test_a_file_of_measurements_that_is_damaged_is_told(tmp_path, held):
     (tmp_path / FILE).write_text(held)
     with pytest.raises(LehrError, match=r"between\.json is damaged"):
         barrier_between("a", "b", tmp_path, part="test", points=5, bn_batches=0)
+
+
+def test_what_another_process_measures_meanwhile_is_not_lost(tmp_path, monkeypatch):
+    def connect(wanted):
+        if wanted.other == "b":  # while this is measured, another process writes
+            barrier_between("a", "c", tmp_path, part="test", points=5, bn_batches=0)
+        return {"test": {"barrier": 0.5 if wanted.other == "b" else 0.25}}
+
+    monkeypatch.setattr(between, "connect", connect)
+    assert barrier_between("a", "b", tmp_path, part="test", points=5, bn_batches=0) == 0.5
+    assert sorted(json.loads((tmp_path / FILE).read_text()).values()) == [[0.25], [0.5]]

@@ -480,7 +480,9 @@ def test_parents_are_trained_as_asked_or_are_the_run_that_is_given(tmp_path):
     with pytest.raises(LehrError, match="nothing says what to grow from: give --from, or --data and --model"):
         parents(None, {"data": "digits"}, epochs=None, lr=None, seeds=None)
     given = {"limit": 100, "threads": 2, "granularity": "filter"}
-    with pytest.raises(LehrError, match="limit, threads, epochs, seeds is given and the run in here has its own"):
+    with pytest.raises(
+        LehrError, match="limit, threads, parent_epochs, seeds is given and the run in here has its own"
+    ):
         parents("here", given, epochs=3, lr=None, seeds=2)
 
 

@@ -4,7 +4,8 @@ import torch
 
 from lehr.recipes.train import train
 from lehr.runs import RunFolder
-from lehr.study.estimate import Estimate, estimate
+from lehr.study import estimate as estimating
+from lehr.study.estimate import SLOWER, Estimate, _Cost, estimate
 from lehr.study.file import study_of
 from lehr.study.plan import plan
 
@@ -81,3 +82,9 @@ def test_seconds_of_a_run_add_up_over_its_starts(tmp_path, monkeypatch):
     assert seconds > clock[0] - 1000.0 - 20, "the second start"
     assert seconds < clock[0] - 1000.0 + stopped, "and the first, but not what lies between"
     assert RunFolder(tmp_path / "run").done
+
+
+def test_accumulated_batches_take_the_time_of_all_of_them(monkeypatch):
+    monkeypatch.setattr(estimating, "_timed", lambda settings, data: _Cost(1.0, 0.0, -(-20 // settings.accumulate), 10))
+    one, four = (estimate(plan(study_of(VALUES | {"accumulate": n, "tune_accumulate": n}, "t"))) for n in (1, 4))
+    assert one.seconds == four.seconds == 5 * 20 * SLOWER

@@ -13,6 +13,7 @@ from lehr.runs.weights import read_weights
 from lehr.study.pipeline import STAGES, pipeline
 from lehr.study.plan import plan
 from lehr.study.run import run_study
+from lehr.study.teams import left_out
 from tests.study.small import bits, small, stopped_often
 
 SMALL = {
@@ -106,7 +107,7 @@ def test_it_runs_and_nothing_of_the_parts_is_left(tmp_path):
     assert set(weights) == set(create("lenet_300_100", num_classes=10, input_shape=(1, 8, 8)).state_dict())
     mask = lehr.Mask.load(RunFolder(cell.path).mask)
     assert all(not weights[name][~keep].any() for name, keep in mask.items())
-    dense = next(run for run in found.runs if run.kind == "train" and run.settings.learn_mask)
+    dense = next(run for run in plan(found.study) if run.kind == "train" and run.settings.learn_mask)
     folder = RunFolder(dense.path(tmp_path / "out"))
     m = read_weights(folder.learned)
     assert set(m) == set(mask)
@@ -127,7 +128,7 @@ def test_stopped_in_any_stage_it_goes_on_to_the_same_bits(tmp_path):
 def test_the_score_alone_ranks_by_the_mask(tmp_path):
     found = run_study(pipeline(("mask",), **SMALL), tmp_path / "out")
     cell = next(cell for cell in found.cells if cell.label == "pipeline")
-    parent = next(run for run in found.runs if run.kind == "train" and run.settings.learn_mask)
+    parent = next(run for run in plan(found.study) if run.kind == "train" and run.settings.learn_mask)
     m = read_weights(RunFolder(parent.path(tmp_path / "out")).learned)
     mask = lehr.Mask.load(RunFolder(cell.path).mask)
     inside = torch.cat([m[name][keep] for name, keep in mask.items()])
@@ -148,6 +149,8 @@ def test_rows_of_the_same_epochs_are_compared_from_whatever_they_start(tmp_path)
     found = run_study(study, tmp_path / "out")
     rows = {row.label: row for row in found.rows}
     assert set(rows) == {"late", "from the start", "longer"}, "a half of a row's training is no row"
+    assert {run.kind for run in found.runs} == {"tune"}, "nor is it a run of the study that could be missing"
+    assert not left_out(found)
     assert rows["from the start"].difference == rows["from the start"].difference
     assert rows["longer"].difference != rows["longer"].difference, "it has more epochs and is not compared"
 

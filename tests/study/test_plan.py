@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lehr import LehrError
-from lehr.study.definition import Run
+from lehr.study.definition import Run, panels_of
 from lehr.study.file import study_of
 from lehr.study.plan import plan
 from tests.study.small import small
@@ -327,4 +327,24 @@ def test_a_choice_with_one_value_in_its_row_is_none():
     runs = [run for run in plan(small(grids=grids, choose=["tune_lr", "learn_mask"])) if run.kind == "tune"]
     assert {(run.label, run.choice) for run in runs} == {
         ("mask", (("learn_mask", 1.0),)), ("mask", (("learn_mask", 2.0),)), ("none", ()),
+    }  # fmt: skip
+
+
+def test_what_is_looked_at_on_the_way_tells_no_rows_apart():
+    grids = [{"method": "one-shot"}, {"method": "gradual", "validate_every": 4}]
+    _, shot, gradual = runs(grids=grids)
+    assert (shot.label, gradual.label) == ("one-shot", "gradual")
+    assert shot.terms == gradual.terms
+    assert gradual.settings.validate_every == 4
+
+
+def test_a_run_stays_in_its_panel_when_another_of_its_kind_starts_from_it():
+    grids = [
+        {"row": "ticket", "level": 1, "start": "0"},
+        {"row": "branch", "level": 2, "start": "5it", "after": {"start": "0"}},
+    ]
+    values = {"kind": "ticket", "data": "digits", "model": "lenet_300_100", "panels": ["data", "model", "start"]}
+    found = plan(study_of({**values, "grids": grids}, "t"))
+    assert {run.label: panels_of(found)[run.name] for run in found if run.kind == "ticket"} == {
+        "ticket": ("start=0",), "branch": ("start=5it",),
     }  # fmt: skip

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from lehr import LehrError
+from lehr.base.errors import CannotWrite, Interrupted
 from lehr.runs import RunFolder
 from lehr.study import execute
+from lehr.study.demo import ship
 from lehr.study.execute import FAILURE
 from lehr.study.plan import plan
+from lehr.study.publish import publish
 from lehr.study.results import FILE, read_results
 from lehr.study.run import STUDY, Workers, begin, missing, read_study_folder, run_study
 from tests.cli.test_bad_input import Shell
@@ -157,6 +161,11 @@ def test_what_cannot_begin_is_refused_before_anything_is_trained(tmp_path):
         ({"schedule": "allr"}, "nothing is cut here: use 'llr'"),
         ({"average": 0.9, "method": "gradual"}, "averaging begins at step 2 and annealing ends at step 10"),
         ({"tau": 2, "method": "temperature-annealing"}, "tau is 2"),
+        ({"init": "zeroo"}, "there is no initialisation 'zeroo': did you mean 'zero'"),
+        (
+            {"grids": [{"method": "dense", "smooth": "skips"}, {"method": "one-shot"}]},
+            "the network has no convolution to go around",
+        ),
     ):
         with pytest.raises(LehrError, match=message):
             run_study(small(**wrong), tmp_path / "out")
@@ -297,6 +306,56 @@ def test_the_rate_of_the_parents_can_be_chosen(tmp_path):
     (row,) = [row for row in found.rows if row.sparsity]
     assert row.n == 1
     assert "lr=0.1" in row.choice
+
+
+def test_weights_that_need_not_be_kept_go_as_soon_as_their_run_is_done(tmp_path, monkeypatch):
+    plain, held = execute.do, []
+
+    def do(job):
+        held.append(len(list(tmp_path.rglob("one-shot*/model.safetensors"))))
+        if len(held) == 4:
+            raise CannotWrite("the disk is full")
+        return plain(job)
+
+    monkeypatch.setattr(execute, "do", do)
+    values = {"sparsity": [0.5, 0.7, 0.9], "keep_weights": False}
+    with pytest.raises(CannotWrite):
+        run_study(small(**values), tmp_path)
+    assert held == [0, 0, 0, 0]
+    killed = next(path for path in tmp_path.rglob("one-shot*/result.json"))
+    (killed.parent / "model.safetensors").write_bytes(b"left by a kill")
+    monkeypatch.setattr(execute, "do", plain)
+    run_study(small(**values), tmp_path)
+    assert not list(tmp_path.rglob("one-shot*/*.safetensors"))
+
+
+def test_a_network_that_was_found_stays_where_runs_are_gone(tmp_path):
+    study = small()
+    found = run_study(study, tmp_path)
+    publish(found, tmp_path, ["lehr"])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "best").iterdir()}
+    assert "model.safetensors" in before
+    shutil.rmtree(tmp_path / "runs")
+    found = run_study(study, tmp_path)
+    publish(found, tmp_path, ["lehr"])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "best").iterdir()} == before
+    with pytest.raises(LehrError, match="no sparse network is left in"):
+        ship(found, tmp_path)
+
+
+def test_a_stop_while_the_last_run_ends_is_not_lost(tmp_path, monkeypatch):
+    plain = execute.do
+
+    def do(job):
+        state = plain(job)
+        if job.run.kind == "tune":
+            signal.raise_signal(signal.SIGTERM)
+        return state
+
+    monkeypatch.setattr(execute, "do", do)
+    with pytest.raises(Interrupted, match="every run has saved its state"):
+        run_study(small(tune_lr=[0.1, 0.2], seed=[0, 1], choose_seeds=0), tmp_path)
+    assert len(list(tmp_path.rglob("result.json"))) == 2, "the parent and the run that was under way"
 
 
 # -- what is kept -------------------------------------------------------------------------------------------

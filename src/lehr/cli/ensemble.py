@@ -98,9 +98,9 @@ def grow(
     folder = out or default_folder(study)
     if weights is not None:
         adopt(weights, study, folder)
-    found, folder = done(study, folder, workers, quiet=quiet, as_json=as_json)
+    found, folder, files = done(study, folder, workers, quiet=quiet, as_json=as_json)
     if not as_json:
-        screen.findings(found, folder, command(), as_json=False)
+        screen.findings(found, files, as_json=False)
     settings = validated(EnsembleSettings, {"run": ""})
     judged = judge_studies([folder], settings, show=screen.show_bar(quiet, as_json))
     lacking = missing([folder])

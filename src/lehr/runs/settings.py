@@ -35,6 +35,7 @@ def _parts(value: Any) -> Any:
 Length = Annotated[str, BeforeValidator(_as_text)]
 DROPS = ("0.5", "0.75")
 RISING = ("one-cycle", "triangular", "llr", "allr")  # schedules that warm up by themselves
+UNTOLD = ("keep", "validate_every")  # what is kept and looked at on the way: no bit of the network goes by it
 Smoothed = Literal["labels", "activations", "skips"]
 S = TypeVar("S", bound="Settings")
 
@@ -113,7 +114,7 @@ class Settings(BaseModel):
         What is at its default is left out, so that a new setting, whose default is what was done before,
         leaves the names of old runs as they are.
         """
-        values = self.model_dump(exclude={"parent", "keep", "validate_every"}, exclude_defaults=True)
+        values = self.model_dump(exclude={"parent", *UNTOLD}, exclude_defaults=True)
         text = json.dumps({"kind": type(self).__name__, **values}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lehr.analysis.stability import Distance, distance
 from lehr.base.errors import require
@@ -45,11 +46,15 @@ def _names(*runs: str) -> str:
 def _kept(out: Path, name: str, measured: Callable[[], list[float]], count: int) -> list[float]:
     """What was measured stays beside the study's results: it outlives the weights, which are not published with them."""
     file = out / FILE
-    known = read_json(file) if file.is_file() else {}
-    values = known.get(name, [0.0] * count) if isinstance(known, dict) else None
+    known = _read(file)
+    values: Any = known.get(name, [0.0] * count) if isinstance(known, dict) else None
     sound = isinstance(values, list) and len(values) == count and all(type(value) is float for value in values)
     require(sound, f"{file} is damaged: delete it, and what it held is measured again")
     if name not in known:
-        known[name] = measured()
-        write_json(file, known)
-    return list(known[name])
+        values = measured()
+        write_json(file, _read(file) | {name: values})  # read again: others measure too, and it took a while
+    return list(values)
+
+
+def _read(file: Path) -> Any:
+    return read_json(file) if file.is_file() else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from lehr.base.errors import LehrError, require
 from lehr.recipes.parent import DATA
+from lehr.runs.settings import UNTOLD
 from lehr.study.definition import Run
 from lehr.study.kinds import Key, Kind, divided, lineage, resolve, settings_of
 from lehr.study.labels import usual
@@ -83,7 +84,11 @@ def steps(kind: Kind, last: dict[str, Any], before: list[dict[str, Any]]) -> Ite
 def _terms(kind: Kind, flat: dict[Key, Any], alike: str) -> str:
     """What two rows must have alike to be compared."""
     if alike == "parents":
-        return repr(sorted((key, repr(v)) for key, v in flat.items() if key[1] not in kind.free and key[1] != "seed"))
+        return repr(
+            sorted(
+                (key, repr(v)) for key, v in flat.items() if key[1] not in kind.free and key[1] not in ("seed", *UNTOLD)
+            )
+        )
     for (holder, name), value in flat.items():
         if name in ("start", "stop"):
             require(

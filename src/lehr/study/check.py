@@ -10,6 +10,7 @@ from lehr.base.errors import LehrError, require
 from lehr.base.steps import spelled
 from lehr.data import Dataset
 from lehr.masks import Mask, select
+from lehr.models.initialise import initialisations
 from lehr.recipes.choice import LEARNED, SELECTION, choose, score_data
 from lehr.recipes.fresh import fresh_model
 from lehr.recipes.method import DENSE, annealing_steps, build_method
@@ -66,6 +67,9 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
         check_steps(settings, total)
     if isinstance(settings, TrainSettings):
         mask_learning(settings, data)
+        _ = initialisations[settings.init]  # raises with the nearest name
+    if isinstance(settings, TuneSettings):
+        build_smoothing(settings, model, data)
     if isinstance(settings, TuneSettings) and settings.method != DENSE:
         steps = annealing_steps(settings, steps_per_epoch(settings, data), total)
         data_of_score = score_data(settings, data)
@@ -79,7 +83,6 @@ def _check(settings: Settings, data: Dataset, model: torch.nn.Module) -> None:
                 model, settings.sparsity, allow_empty_layers=True, data=data_of_score,
                 rounds=None if data_of_score is None else 1, **options,
             )  # fmt: skip
-        build_smoothing(settings, model, data)
         length = build_method(settings, Mask({"weight": torch.tensor([True, False])}), steps).steps
     elif settings.schedule == "allr":
         raise LehrError("schedule is 'allr', which goes by what a cut takes away, and nothing is cut here: use 'llr'")

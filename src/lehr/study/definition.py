@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,3 +104,20 @@ class Run:
         """The rows that are of one choice: cycles that prune are members of one family at any sparsity."""
         chained = kinds[self.kind].member is not None and kinds[self.kind].levels is not None
         return (self.panel, self.label, 0.0) if chained else self.row
+
+
+def panels_of(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """By name the panels that a run is shown in: its own, or those of the runs of another kind that start from it.
+
+    >>> from lehr.runs import TrainSettings
+    >>> dense = Run("a", "train", TrainSettings(data="digits", model="lenet5", epochs=1), None, "")
+    >>> panels_of([dense, Run("b", "tune", dense.settings, "a", "", panel="tau=1")])
+    {'a': ('tau=1',), 'b': ('tau=1',)}
+    """
+    by_name = {run.name: run for run in runs}
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        parent = by_name.get(run.parent or "")
+        if parent is not None and parent.kind != run.kind:
+            found.setdefault(parent.name, {})[run.panel] = None
+    return {run.name: tuple(found.get(run.name, {run.panel: None})) for run in runs}

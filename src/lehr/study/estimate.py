@@ -29,7 +29,14 @@ STEPS = 4  # timed, after one that is not
 EXAMPLES = 500  # judged, to time that
 MASK = 1 / 8  # bytes of a packed mask for each weight
 LINE, REST = 300, 4000  # bytes of the metrics of an epoch, and of the other files
-ALIKE = (*DATA, "batch_size", "precision", "threads", "optimizer")  # runs that share these take the same time
+ALIKE = (
+    *DATA,
+    "batch_size",
+    "precision",
+    "threads",
+    "optimizer",
+    "accumulate",
+)  # runs that share these take the same time
 SLOWER = 1.05  # a step of annealing against a dense one
 
 
@@ -94,7 +101,9 @@ def estimate(runs: Sequence[Run], *, keep_weights: bool = True, kind: str = "tun
                 unknown += 1
                 continue
             first, last = part_of(settings, cost.steps)
-            seconds += (last - first) * (cost.step * SLOWER + cost.judged / (cost.steps * settings.validate_every))
+            seconds += (last - first) * (
+                cost.step * settings.accumulate * SLOWER + cost.judged / (cost.steps * settings.validate_every)
+            )
             if keep_weights or run.kind != kind:
                 networks = 1 + len(getattr(settings, "keep", ())) + (kinds[run.kind].origin(settings) is not None)
                 size += cost.parameters * (4 * networks + MASK) + LINE * settings.epochs + REST

@@ -128,3 +128,5 @@ def do_all(jobs: Sequence[Job], told: Callable[[Job, RunState], None]) -> None:
             waiting = busy
             if busy:
                 time.sleep(PATIENCE)
+        if request:  # while the last one was at what no signal ends
+            raise Interrupted("stopped after the last run")

@@ -72,12 +72,12 @@ def parents(
     Raises:
         LehrError: a setting is given that the run has, or there is neither a run nor data and a model.
     """
-    asked = {"epochs": epochs, "lr": lr, "seeds": seeds}
+    asked = {"parent_epochs": epochs, "parent_lr": lr, "seeds": seeds}
     if run is None:
         if "data" not in given or "model" not in given:
             raise LehrError("nothing says what to grow from: give --from, or --data and --model")
         usual: dict[str, Any] = {"epochs": 20, "lr": 0.1, "seeds": 1}
-        own = usual | {name: value for name, value in asked.items() if value is not None}
+        own = usual | {name.removeprefix("parent_"): value for name, value in asked.items() if value is not None}
         require(own["seeds"] >= 1, f"seeds is {own['seeds']}: give at least 1")
         return {**own, "seeds": range(own["seeds"])}
     clash = [name for name in OF_PARENT if name in given] + [name for name in asked if asked[name] is not None]

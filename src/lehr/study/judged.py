@@ -52,10 +52,8 @@ def judge_studies(
         LehrError: there is no study, or all of its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for.
     """
     found: list[tuple[Path, Team]] = []
-    for folder in folders:
-        known = {_runs(team) for _, team in found}
-        own = teams(read_study_folder(folder), folder, extra)
-        found += [(folder, team) for team in own if _runs(team) not in known]  # a study that is given twice counts once
+    for folder in {folder.resolve(): folder for folder in folders}.values():  # a study that is given twice counts once
+        found += [(folder, team) for team in teams(read_study_folder(folder), folder, extra)]
     if not found:
         raise LehrError(next(iter(missing(folders)), "there is no ensemble in these studies: give others"))
     extra.check([team for _, team in found])
@@ -147,10 +145,6 @@ def _file_name(team: Team, study: str) -> str:
     way = f"{team.way}-" if team.way else ""
     name = f"{study}-{team.label}-{way}{team.seed}.lehr"
     return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
-
-
-def _runs(team: Team) -> tuple[int, tuple[str, ...]]:
-    return team.samples, tuple(Path(run).name for run in team.runs)
 
 
 def _open(team: Team) -> Members:

@@ -9,8 +9,9 @@ from lehr.base.errors import LehrError, require, unknown
 from lehr.recipes.method import DENSE
 from lehr.report.summary import is_variant
 from lehr.runs import TrainSettings
+from lehr.runs.settings import UNTOLD
 from lehr.study.chains import Draft, chain, keys
-from lehr.study.definition import Run, Study
+from lehr.study.definition import Run, Study, panels_of
 from lehr.study.grid import points
 from lehr.study.kinds import Key, Kind, kinds, lineage, resolve
 from lehr.study.labels import row_label, told, usual, varied
@@ -61,7 +62,11 @@ def _placed(drafts: list[Draft], study: Study, kind: Kind) -> list[Run]:
     """The runs with their row, panel and column: what differs among them tells them apart, unless it has a place of its own."""
     differing = {one.name: _varied([draft for draft in drafts if draft.run.kind == one.name]) for one in lineage(kind)}
     chosen = set(keys(study.choices, kind))
-    elsewhere = chosen | set(keys(study.panels, kind)) | {(one.name, "seed") for one in lineage(kind)}
+    elsewhere = (
+        chosen
+        | set(keys(study.panels, kind))
+        | {(one.name, name) for one in lineage(kind) for name in ("seed", *UNTOLD)}
+    )
     elsewhere |= {(kind.name, "sparsity"), (kind.name, "method")}
     elsewhere |= {(kind.name, name) for name in (kind.member, kind.levels) if name is not None}
     own = differing[kind.name]
@@ -123,11 +128,9 @@ def _keeping(runs: list[Run], besides: Sequence[str]) -> list[Run]:
 def _check_places(runs: list[Run], study: Study) -> None:
     """Raise where unlike runs would be averaged, a row could not choose, or the row of reference is missing."""
     places: dict[object, Run] = {}
-    children: dict[str | None, set[str]] = {}
+    panels = panels_of(runs)
     for run in runs:
-        children.setdefault(run.parent, set()).add(run.panel)
-    for run in runs:
-        for panel in children.get(run.name, {run.panel}):  # a parent is in those of its children
+        for panel in panels[run.name]:
             place = (
                 panel, run.label, run.sparsity, run.choice, run.settings.lr, run.seed, run.settings.seed, run.member,
             )  # fmt: skip

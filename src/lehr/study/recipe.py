@@ -33,7 +33,7 @@ from lehr.study.publish import publish
 from lehr.study.run import Workers, run_study
 from lehr.training.trackers import check_trackers
 
-# The settings of each kind of stage, and those that come from an earlier stage.
+# The settings of each kind of stage, and what they are where a recipe has none.
 KINDS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "train": (TrainSettings, {"epochs": 20}),
     "prune": (TuneSettings, {"method": "one-shot", "epochs": 0}),
@@ -152,7 +152,7 @@ def _change(entries: Sequence[tuple[str, dict[str, Any]]], change: str) -> None:
     name, dot, setting = left.partition(".")
     if not sign or not dot:
         raise LehrError(f"the change {change!r} is not understood: write STAGE.SETTING=VALUE, such as tune.epochs=3")
-    found = [settings for kind, settings in entries if settings.get("name", kind) == name]
+    found = [settings for kind, settings in entries if str(settings.get("name", kind)) == name]
     if not found:
         raise unknown("stage", name, [str(settings.get("name", kind)) for kind, settings in entries])
     try:

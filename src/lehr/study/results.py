@@ -22,7 +22,7 @@ from lehr.base.files import read_json, write_beside
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
 from lehr.runs.folder import is_result
-from lehr.study.definition import Run
+from lehr.study.definition import Run, panels_of
 from lehr.study.execute import state_of
 from lehr.study.kinds import kinds
 
@@ -158,19 +158,10 @@ def read_results(out: Path) -> dict[str, Record]:
 
 
 def cells_of(runs: Sequence[Run], records: Mapping[str, Record], out: Path) -> list[Cell]:
-    """The runs that have ended, with their places in the tables; a parent is in every panel of its children."""
-    panels: dict[str, dict[str, None]] = {}
-    for run in runs:
-        if run.parent is not None:
-            panels.setdefault(run.parent, {})[run.panel] = None
-    cells = []
-    for run in runs:
-        if run.name not in records:
-            continue
-        record = records[run.name]
-        places = panels.get(run.name, {run.panel: None})
-        cells += [_cell(run, record, panel, out) for panel in places]
-    return cells
+    """The runs that have ended, with their places in the tables."""
+    panels = panels_of(runs)
+    ended = [run for run in runs if run.name in records]
+    return [_cell(run, records[run.name], panel, out) for run in ended for panel in panels[run.name]]
 
 
 def _cell(run: Run, record: Record, panel: str, out: Path) -> Cell:

@@ -210,10 +210,11 @@ def _choice(run: Run) -> tuple[float, str]:
 def _found(study: Study, runs: list[Run], records: dict[str, Record], out: Path) -> Findings:
     cells = cells_of(runs, records, out)
     runs = expected(study, runs, cells)
-    if study.alike == "epochs":  # a part of a row's epochs is no row
-        cells = cells_of([run for run in runs if run.kind == study.kind], records, out)
-    rows = summarise(cells, study.choose_seeds, against=study.against)
     where = [records[run.name]["environment"] for run in runs if run.name in records]
+    if study.alike == "epochs":  # a part of a row's epochs is no row
+        runs = [run for run in runs if run.kind == study.kind]
+        cells = cells_of(runs, records, out)
+    rows = summarise(cells, study.choose_seeds, against=study.against)
     return Findings(study, runs, cells, rows, _common(where))
 
 
@@ -228,11 +229,17 @@ class _Board:
 
     def __init__(self, study: Study, runs: list[Run], out: Path, records: dict[str, Record]) -> None:
         self.study, self.runs, self.out, self.records = study, runs, out, records
+        self.parents = {run.parent for run in runs}
         self.saved = time.monotonic()
 
     def do(self, runs: Sequence[Run], title: str, workers: Workers, *, show: bool) -> None:
         """Do those of the runs that have no final record, and the parents of those."""
         by_name = {run.name: run for run in self.runs}
+        for run in runs:
+            if RunFolder(
+                run.path(self.out)
+            ).done:  # in a process that was killed before it deleted what it need not keep
+                self._spare(run)
         todo = [run for run in runs if not self._final(run)]
         wanted: dict[str, Run] = {}
         for run in todo:
@@ -247,6 +254,8 @@ class _Board:
             def told(job: Job, state: RunState) -> None:
                 nonlocal count
                 count += 1
+                if state.status == "done":
+                    self._spare(job.run)
                 line.update(count, "" if state.status == "done" else f"{job.run.folder} failed")
                 if time.monotonic() - self.saved > SAVED:
                     self.save()
@@ -259,12 +268,12 @@ class _Board:
             finally:
                 self.records = gather(self.runs, self.out, self.records)
         self.save()
-        if not self.study.keep_weights:
-            needed = {run.parent for run in self.runs}
-            for run in self.runs:
-                if run.kind == self.study.kind and run.name not in needed and self._final(run):
-                    for name in ("model.safetensors", "mask.safetensors", "origin.safetensors"):
-                        (run.path(self.out) / name).unlink(missing_ok=True)
+
+    def _spare(self, run: Run) -> None:
+        """Leave no weights of a run that is done, if the study keeps none and no other run begins with them."""
+        if not self.study.keep_weights and run.kind == self.study.kind and run.name not in self.parents:
+            for name in ("model.safetensors", "mask.safetensors", "origin.safetensors"):
+                (run.path(self.out) / name).unlink(missing_ok=True)
 
     def _needed(self, run: Run, by_name: dict[str, Run]) -> list[Run]:
         """The runs that this one goes back to, as far as their weights are not there; the first one first."""

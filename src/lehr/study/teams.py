@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lehr.base.errors import LehrError, require
 from lehr.report.cells import Cell, best_choice
-from lehr.study.definition import Run
+from lehr.study.definition import Run, panels_of
 from lehr.study.kinds import kinds
 from lehr.study.run import Findings, expected
 
@@ -148,9 +148,7 @@ Families = dict[tuple[str, int, int], dict[Choice, list[Run]]]
 
 def _grouped(runs: Sequence[Run]) -> Families:
     """The runs of every family (by label, parent's seed and own) at each choice; those that are alone are families of their own."""
-    panels: dict[str | None, str] = {}
-    for run in runs:
-        panels.setdefault(run.parent, run.panel)
+    panels = panels_of(runs)
     sparsities: dict[str, set[float]] = {}
     for run in runs:
         sparsities.setdefault(run.label, set()).add(run.sparsity)
@@ -160,7 +158,7 @@ def _grouped(runs: Sequence[Run]) -> Families:
             continue  # a dense run of no epochs is what cycles begin with
         member = kinds[run.kind].member is not None
         told = run.kind != "cycle" and (not member or len(sparsities[run.label]) > 1)
-        label = _label(run, panels.get(run.name, run.panel), run.sparsity if told else 0.0)
+        label = _label(run, panels[run.name][0], run.sparsity if told else 0.0)
         own = families.setdefault((label, run.seed, run.settings.seed), {})
         own.setdefault((run.settings.lr, repr(run.choice)), []).append(run)
     return families
