@@ -241,3 +241,19 @@ def test_a_parents_mask_over_other_layers_is_refused():
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with pytest.raises(LehrError, match=r"cover other layers \(1.weight\): choose from the same ones"):
         TemperatureAnnealing(select(net, 0.5, target_modules=["0"]), steps=2, within=select(net, 0.25, scope="layer"))
+
+
+@pytest.mark.parametrize(("width", "fused"), [(8, True), (18, False)])
+def test_heads_whose_rows_cannot_be_told_are_refused(width, fused):
+    class Narrow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads = 2
+            if fused:
+                self.qkv = nn.Linear(6, 3 * width)
+            else:
+                self.q_proj, self.k_proj, self.v_proj = (nn.Linear(6, width) for _ in range(3))
+            self.proj = nn.Linear(width, 6)
+
+    with pytest.raises(LehrError, match="its heads are not as wide as the network: use another granularity"):
+        select(Narrow(), 0.5, granularity="head")

@@ -262,3 +262,21 @@ def test_a_function_of_the_users_sees_the_data():
 
     assert lehr.select(network(), 0.5, score=mine, data=batches(3)) == lehr.select(network(), 0.5)
     assert seen == [3]
+
+
+@pytest.mark.parametrize("score", [snip, grasp])
+def test_nothing_is_dropped_at_random(score):
+    model = nn.Sequential(nn.Linear(5, 7), nn.Dropout(0.5), nn.Linear(7, 3)).double()
+    before = torch.get_rng_state()
+    first, second = (score(model, weights_of(model), 0, batches()) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_networks_that_attend_have_a_score():
+    model = lehr.models.create("text_encoder", num_classes=2, vocabulary=20, context=6)
+    batch = (torch.randint(0, 20, (4, 6)), torch.tensor([0, 1, 0, 1]))
+    found = grasp(model, weights_of(model), 0, [batch])
+    assert all(score.isfinite().all() for score in found.values())
+    with pytest.raises(LehrError, match="the network takes tokens, and SynFlow asks it for an input of ones"):
+        synflow(model, weights_of(model), 0, [batch])

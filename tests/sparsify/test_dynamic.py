@@ -250,3 +250,27 @@ def test_a_state_may_be_loaded_before_the_block_or_in_it(inside):
         run.load_state_dict(saved[2])
         train(model, optimizer, range(7, 12))
     assert torch.equal(model.weight, whole)
+
+
+def test_gradients_of_a_step_that_was_skipped_are_not_gone_by():
+    torch.manual_seed(0)
+    net = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    method = lehr.RigL(lehr.select(net, 0.5), steps=10, drop=0.5, reselect_every=1)
+    with lehr.attach(net, optimizer, method) as run:
+        net(torch.full((2, 8), math.nan)).sum().backward()  # which a GradScaler would skip
+        optimizer.zero_grad()
+        for _ in range(10):
+            net(torch.randn(4, 8)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert run.target.kept == 32
+
+
+def test_what_is_not_a_number_is_told():
+    first = mask(0)
+    broken = tensors(1) | {"a": torch.full(SHAPES["a"], math.nan)}
+    with pytest.raises(LehrError, match="a has NaN weights"):
+        lehr.SparseEvolution(first, steps=10, drop=0.5, reselect_every=1).retarget(1, broken)
+    with pytest.raises(LehrError, match="the gradient of a is NaN"):
+        lehr.RigL(first, steps=10, drop=0.5, reselect_every=1).retarget(1, tensors(1), broken)

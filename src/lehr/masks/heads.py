@@ -25,6 +25,7 @@ INTO = (
     "to_k",
     "to_v",
 )
+FUSED = ("in_proj_weight", "qkv", "c_attn")  # queries, keys and values in one
 OUT_OF = ("out_proj", "proj", "o_proj", "c_proj", "dense", "to_out")
 
 
@@ -65,6 +66,7 @@ def head_granularity(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
                 name = attribute if attribute.endswith("_weight") else f"{attribute}.weight"
                 full = f"{prefix}.{name}" if prefix else name
                 if full in wanted:
+                    _check_width(model.get_parameter(full), full, role, fused=attribute in FUSED)
                     found[full] = f"head:{heads}:{role}@{group}"
     if not found:
         raise LehrError(
@@ -72,3 +74,13 @@ def head_granularity(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
             "k_proj, v_proj (or qkv) and out_proj; use another granularity"
         )
     return found
+
+
+def _check_width(weight: nn.Parameter, name: str, role: str, *, fused: bool) -> None:
+    """Raise where the rows of heads could not be told from the shape alone, as a `Granules` does."""
+    outputs, inputs = weight.shape
+    if role == "rows" and fused != (outputs == 3 * inputs):
+        what = "queries, keys and values in one" if fused else "a single projection"
+        raise LehrError(
+            f"{name} is {outputs} x {inputs}, {what}, and its heads are not as wide as the network: use another granularity"
+        )

@@ -7,6 +7,7 @@ from torch import nn
 
 from lehr import models
 from lehr.base.errors import LehrError, one_line
+from lehr.base.modes import in_mode
 from lehr.data import Dataset
 
 
@@ -20,18 +21,14 @@ def fresh_model(name: str, data: Dataset, seed: int) -> nn.Module:
 
 def check_fits(model: nn.Module, data: Dataset, name: str) -> None:
     """Raise unless the network takes the data's inputs and gives a number for each class, or next token."""
-    training = model.training
-    model.eval()
     what = "images" if data.vocabulary is None else "tokens"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(model):
             out = model(data.blank(2))
     except Exception as error:  # the user's own code may raise anything
         raise LehrError(
             f"{name} does not take {what} of shape {data.input_shape} ({one_line(error)}): adapt the network"
         ) from error
-    finally:
-        model.train(training)
     places = data.input_shape if data.task == "language-modelling" else ()
     wanted = (2, *places, data.num_classes)
     if not isinstance(out, torch.Tensor) or out.shape != wanted:

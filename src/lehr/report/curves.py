@@ -68,11 +68,11 @@ def measures_plot(cells: Sequence[Cell], rows: Sequence[Row]) -> str:
 
     groups = {row.label: [c.metrics for c in cells_of_row(cells, row) if c.metrics] for row in rows}
     runs = [run for group in groups.values() for run in group]
-    found = [name for name in MEASURES if any(name in line for run in runs for line in run)]
+    found = [name for name in MEASURES if any(line.get(name) is not None for run in runs for line in run)]
     figure, panels = figure_of(8.6, 1.6 * len(found) + 0.6, heights=(1,) * len(found))
     for axes, name in zip(panels, found, strict=True):
         for i, (label, group) in enumerate(groups.items()):
-            measured = [run for run in group if all(name in line for line in run)]
+            measured = [run for run in group if all(line.get(name) is not None for line in run)]
             if measured:
                 epochs = range(1, min(map(len, measured)) + 1)
                 style = look(i) | {"marker": ""}

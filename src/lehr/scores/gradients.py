@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lehr.base.errors import LehrError, one_line
+from lehr.base.modes import in_mode
 from lehr.scores.registry import Batches
 
 BatchNorm = Literal["batch", "running"]
@@ -25,14 +27,12 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @contextmanager
 def normalised_by(model: nn.Module, batch_norm: BatchNorm) -> Iterator[None]:
-    """The network in training mode, so that batch-norm uses the batch, or in evaluation mode; afterwards as it was."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.train(batch_norm == "batch")
+    """The network in evaluation mode, where nothing is dropped, but for batch-norm that is to use the batch; afterwards as it was."""
+    with in_mode(model):
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.training = batch_norm == "batch"
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def losses(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lehr.scores.gradients import BatchNorm, Loss, cross_entropy, gradient, leaves, losses, mean_gradient, normalised_by
 from lehr.scores.registry import Batches, DataScore, scores
@@ -39,7 +40,8 @@ def grasp(
     torch.Size([2, 2])
     """
     weights = leaves(parameters)
-    with normalised_by(model, batch_norm), torch.enable_grad():
+    # Of attention only the plain form has second derivatives.
+    with normalised_by(model, batch_norm), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         # The gradient of all batches first: g'Hg of the whole is not the sum of those of its parts.
         total = mean_gradient(model, weights, batches, loss, temperature)
         product = {name: torch.zeros_like(weight) for name, weight in parameters.items()}

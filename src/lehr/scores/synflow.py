@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lehr.base.errors import LehrError
+from lehr.base.errors import LehrError, require
 from lehr.scores.gradients import gradient, leaves, normalised_by
 from lehr.scores.registry import Batches, DataScore, scores
 
@@ -26,7 +26,7 @@ def synflow(model: nn.Module, parameters: Mapping[str, Tensor], seed: int, batch
         batches: for the shape of an input alone; no number of the data is used.
 
     Raises:
-        LehrError: there is no batch, or R is too large even for fp64.
+        LehrError: there is no batch, its inputs are tokens, or R is too large even for fp64.
 
     >>> chain = nn.Sequential(nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
     >>> own = {name: p.detach() for name, p in chain.named_parameters()}
@@ -36,6 +36,10 @@ def synflow(model: nn.Module, parameters: Mapping[str, Tensor], seed: int, batch
     """
     if not len(batches):
         raise LehrError("data is empty: SynFlow needs one batch, for the shape of an input")
+    require(
+        batches[0][0].is_floating_point(),
+        "the network takes tokens, and SynFlow asks it for an input of ones: use another score",
+    )
     positive = copy.deepcopy(model).double()
     with torch.no_grad():
         for tensor in [*positive.parameters(), *positive.buffers()]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lehr.base.errors import LehrError, check_fraction, require, unknown
+from lehr.base.modes import in_mode
 from lehr.smoothing.activations import IN_PLACE, RELUS, soft_relu
 from lehr.smoothing.skips import skip
 
@@ -105,11 +106,8 @@ class Smoothing:
             LehrError: there is no ReLU, or no convolution.
         """
         seen = _Soft(None, 0.0)
-        training = model.training
-        model.eval()
-        with torch.no_grad(), seen:
+        with in_mode(model), torch.no_grad(), seen:
             model(inputs)
-        model.train(training)
         if "activations" in self.parts and not seen.relus:
             raise LehrError("the network has no ReLU to soften: leave activations out of what is smoothed")
         if "skips" in self.parts and not seen.convolutions:

@@ -227,7 +227,8 @@ class LearnedMask:
             if sign:
                 if name not in self._masked:
                     raise LehrError(f"the saved state of the learned mask has {name}, which the network lacks")
-                self._adam.state[self._masked[name].logits][key] = value
+                logits = self._masked[name].logits
+                self._adam.state[logits][key] = value if key == "step" else value.to(logits.device)
 
     def _place(self, name: str) -> tuple[nn.Module, str]:
         prefix, _, attribute = name.rpartition(".")

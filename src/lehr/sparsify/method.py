@@ -232,7 +232,7 @@ def select_by_magnitude(
     [False, True, False]
     """
     cuts = {name: like.granules(name) for name in like}
-    scored = fold_groups({name: _magnitude(name, weights[name]) for name in like}, cuts)
+    scored = fold_groups({name: magnitude(name, weights[name]) for name in like}, cuts)
     former = fold_all(dict(like), cuts)
     allowed: dict[str, Tensor | None] = dict.fromkeys(scored)
     if within is not None:
@@ -270,7 +270,7 @@ def _between(kept: int, size: int, own: float, density: float) -> int:
     return round_half_up(count + 1e-9)  # rounding of the share must not show
 
 
-def _magnitude(name: str, weight: Tensor) -> Tensor:
+def magnitude(name: str, weight: Tensor) -> Tensor:
     score = weight.detach().abs().float()
     if score.isnan().any():
         raise LehrError(f"{name} has NaN weights: the target cannot be chosen again, lower the learning rate")

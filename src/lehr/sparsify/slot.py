@@ -207,7 +207,7 @@ class Slot:
         """Remember what earlier passes of this step have left, or that it was zeroed meanwhile."""
         gradient = self.parameter.grad
         if gradient is None or not local_tensor(gradient).any():
-            self.active = None
+            self.active = self.collected = None
         elif is_sharded(self.parameter):
             self._before = local_tensor(gradient).clone()
 

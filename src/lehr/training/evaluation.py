@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lehr.base.modes import in_mode
 from lehr.data import Dataset, Examples, evaluation_batches
 from lehr.training.layout import input_layout
 from lehr.training.losses import rows
@@ -60,17 +61,12 @@ def evaluate(
     """
     if layout is None:
         layout = input_layout(model, data.blank(2).to(device))
-    training = model.training
-    model.eval()
     correct, count, total_nll = 0, 0, 0.0
-    try:
-        with torch.inference_mode():
-            for inputs, targets in evaluation_batches(examples, data):
-                logits = rows(model(inputs.to(device, memory_format=layout)))
-                targets = targets.to(device).reshape(-1)
-                correct += int((logits.argmax(-1) == targets).sum())
-                count += len(targets)
-                total_nll += float(F.cross_entropy(logits, targets, reduction="sum").double())
-    finally:
-        model.train(training)
+    with in_mode(model), torch.inference_mode():
+        for inputs, targets in evaluation_batches(examples, data):
+            logits = rows(model(inputs.to(device, memory_format=layout)))
+            targets = targets.to(device).reshape(-1)
+            correct += int((logits.argmax(-1) == targets).sum())
+            count += len(targets)
+            total_nll += float(F.cross_entropy(logits, targets, reduction="sum").double())
     return Scores(correct / count, total_nll / count, count)

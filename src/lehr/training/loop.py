@@ -261,7 +261,8 @@ class _Run:
             row["expected_density"] = parts.attachment.expected_density()
             row["mean_density"] = totals["density"] / totals["looks"] if totals["looks"] else row["expected_density"]
             if self.tuning.probe is not None:
-                row |= self.tuning.probe(parts.model, parts.attachment)
+                measured = self.tuning.probe(parts.model, parts.attachment)
+                row |= {name: value if math.isfinite(value) else None for name, value in measured.items()}
         return row
 
     def judge(self, examples: Examples) -> Scores:

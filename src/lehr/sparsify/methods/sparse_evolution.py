@@ -14,7 +14,7 @@ from lehr.base.errors import check_fraction, require
 from lehr.masks import Mask
 from lehr.masks.choice import keep_best
 from lehr.sparsify.chance import SETTLED, Chance
-from lehr.sparsify.method import NOTHING, RESELECTIONS, Method, methods
+from lehr.sparsify.method import NOTHING, RESELECTIONS, Method, magnitude, methods
 from lehr.sparsify.shard import Shard
 
 EVERY = 100  # optimizer steps between two changes, unless told otherwise or the phase is short
@@ -86,9 +86,13 @@ class SparseEvolution(Method):
             allowed = torch.ones_like(inside) if self.within is None else self.within[name].to(inside.device)
             kept, room = int(inside.sum()), int(allowed.sum())
             change = min(floor(share * kept), room - kept)
-            magnitude = weights[name].detach().abs().float().to(inside.device)
-            stay = self._best(name, magnitude, inside, kept - change)
-            come = self._best(name, self.growth(name, t, gradients).to(inside.device), allowed & ~stay, change)
+            stay = self._best(name, magnitude(name, weights[name]).to(inside.device), inside, kept - change)
+            wanted = self.growth(name, t, gradients).to(inside.device)
+            require(
+                not wanted.isnan().any(),
+                f"the gradient of {name} is NaN: what is to grow is undefined, lower the learning rate",
+            )
+            come = self._best(name, wanted, allowed & ~stay, change)
             chosen[name] = stay | come
         self.target = Mask(chosen, self.target.granularities)
 
