@@ -366,6 +366,12 @@ def test_a_changed_folder_is_decoded_anew(tmp_path, change):
     assert after == files != before
 
 
+def test_a_link_to_what_is_gone_is_no_trouble_where_it_is_no_image(tmp_path):
+    folder = class_folders(tmp_path / "pets")
+    (folder / "notes.txt").symlink_to(tmp_path / "gone")
+    assert len(load(str(folder)).test)
+
+
 def test_the_split_does_not_depend_on_how_a_path_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("LEHR_CACHE", str(tmp_path / "cache"))
     from PIL import Image

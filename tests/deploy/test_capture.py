@@ -521,3 +521,40 @@ def test_any_network_computes_what_torch_does(seed):
 @given(st.integers(0, 10**6))
 def test_many_networks_compute_what_torch_does(seed):
     any_network(seed)
+
+
+SHARED = {
+    "a part": lambda self, x: self.b(_part(self.a(x))),
+    "another form of it": lambda self, x: (lambda y: self.b(y + F.relu_(y.view(-1, 2, 2)).flatten(1)))(self.a(x)),
+    "what torch does": lambda self, x: (lambda y: self.b(y + y[:, :4].clamp_(0, 1)))(self.a(x)),
+}
+
+
+def _part(y: Tensor) -> Tensor:
+    y[:, :2].relu_()
+    return y
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_is_changed_in_place_and_read_again_is_left_to_torch(what):
+    torch.manual_seed(0)
+    model = Does(SHARED[what], a=nn.Linear(3, 4), b=nn.Linear(4, 2)).eval()
+    found = capture(model, torch.zeros(1, 3))
+    assert found.graph is None
+    assert any("changes in place what is read again elsewhere" in text for text in found.unknown)
+
+
+def test_what_is_changed_in_place_and_read_under_its_new_name_alone_is_captured():
+    def forward(self, x):
+        y = F.relu_(self.a(x))
+        return self.b(F.relu_(y.flatten(1)).add_(self.a(x)))
+
+    torch.manual_seed(0)
+    model = Does(forward, a=nn.Linear(3, 4), b=nn.Linear(4, 2)).eval()
+    check(capture(model, torch.randn(2, 3)), model, torch.randn(5, 3))
+
+
+def test_every_module_is_in_its_own_mode_again():
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4).eval(), nn.Linear(4, 2))
+    capture(net, torch.zeros(1, 3))
+    assert [module.training for module in net] == [True, False, True]

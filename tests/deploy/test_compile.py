@@ -212,3 +212,21 @@ def test_bad_arguments_are_one_sentence():
     fast = lehr.compile(small(), torch.randn(1, 3, 32, 32), measure=False)
     with pytest.raises(LehrError, match="the network takes"):
         fast(torch.randn(1, 3, 30, 32))
+
+
+@pytest.mark.parametrize("pack", [lambda y: {"logits": y}, lambda y: (y, (y, y))])
+def test_outputs_of_another_form_are_left_to_torch(pack):
+    class Packs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return pack(self.layer(x))
+
+    model, x = Packs().eval(), torch.randn(2, 3)
+    fast = lehr.compile(model, x)
+    if native_part.available():
+        assert any("its outputs are neither a tensor nor several in a row" in text for text in fast.report.torch)
+    with torch.no_grad():
+        assert str(fast(x)) == str(model(x))

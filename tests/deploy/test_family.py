@@ -7,6 +7,7 @@ from math import log2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import lehr
 from lehr import Ensemble, LehrError, Mask
@@ -212,3 +213,12 @@ def test_a_file_that_lies_about_its_members_is_refused(tmp_path, count):
         lehr.load_family(file, [])
     with pytest.raises(LehrError, match="has .* members"):
         load_nets(file)
+
+
+def test_zeros_keep_their_sign(tmp_path):
+    networks = [nn.Linear(2, 2) for _ in range(2)]
+    networks[0].bias.data.zero_()
+    networks[1].bias.data.fill_(-0.0)
+    lehr.save_family(networks, tmp_path / "family.lehr", masks=[lehr.prune(net, 0.5) for net in networks])
+    for number, sign in enumerate((False, True)):
+        assert alone_in(tmp_path / "family.lehr", number)["bias"].signbit().tolist() == [sign, sign]

@@ -84,6 +84,8 @@ def test_nearly_nothing_kept_of_very_much_is_told_on_writing():
     nothing = Stored("w", "F32", (size,), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64))
     with pytest.raises(LehrError, match="nearly nothing is kept, lower the sparsity"):
         pack(Contents({}, {"w": nothing}))
+    with pytest.raises(LehrError, match="nearly nothing is kept, lower the sparsity"):  # what is told holds no weights
+        pack(Contents({"classes": [f"class {i}" for i in range(1000)]}, {"w": nothing}))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,12 @@ def test_parts_that_are_not_right_are_told(parts, message):
         ({"name": "a", "same": "a"}, {"name": "b"}, "'a' is said to be a tensor that does not come before it"),
         ({"name": "a"}, {"name": "b", "same": ["a"]}, "its same is"),
         ({"name": "a"}, {"name": 5}, "its name is '5'"),
+        ({"name": "a"}, {"name": "b\ud800"}, "a tensor is called"),
+        (
+            {"name": "graph:a"},
+            {"name": "b", "same": "graph:a"},
+            "'b' is said to be a tensor that does not come before it",
+        ),
     ],
 )
 def test_names_that_do_not_agree_are_told(first, second, message):

@@ -210,6 +210,9 @@ def _difference(
     """What is wrong with the outputs for the example; nothing where they are those of the network."""
     with torch.inference_mode():
         wanted = model(*inputs)
+    flat = wanted if isinstance(wanted, (tuple, list)) else [wanted]
+    if not all(isinstance(one, Tensor) for one in flat):
+        return "its outputs are neither a tensor nor several in a row"
     found = fast(*inputs)
     pairs = list(zip(found, wanted, strict=True)) if isinstance(wanted, (tuple, list)) else [(found, wanted)]
     for a, b in pairs:

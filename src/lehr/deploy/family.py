@@ -127,6 +127,11 @@ def _captured(
     return [dict(one.tensors) for one in found], graphs[0], ()
 
 
+def _same_bits(one: Stored, other: Stored) -> bool:
+    """Also of zeros, which have a sign."""
+    return one.shape == other.shape and one.values.tobytes() == other.values.tobytes()
+
+
 def _among(tensor: Stored, before: Mapping[str, Stored], name: str, number: int) -> Stored:
     """The tensor, told by those of earlier members where that is shorter."""
     if tensor.same is not None:
@@ -134,7 +139,7 @@ def _among(tensor: Stored, before: Mapping[str, Stored], name: str, number: int)
     earlier = [before[key] for i in range(number) if (key := f"{i}/{name}") in before]
     if tensor.places is None:
         for other in earlier:
-            if other.places is None and other.dtype == tensor.dtype and np.array_equal(other.values, tensor.values):
+            if other.places is None and other.dtype == tensor.dtype and _same_bits(other, tensor):
                 return replace(other, name=tensor.name, same=other.same or other.name)
         return tensor
     if own(tensor.name):

@@ -19,7 +19,7 @@ from lehr.ensembles import Ensemble
 from lehr.models import create
 from lehr.models.wrappers import SelfEnsemble
 from lehr.recipes.ensemble import Members
-from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.network import JudgeSettings, few, open_network
 from lehr.recipes.pack import described
 from lehr.recipes.parent import ancestors
 from lehr.runtime.native import available
@@ -31,7 +31,7 @@ SECONDS = 1.0
 def pack_members(members: Members, out: Path) -> int:
     """Write all members as one ``.lehr`` file; its size in bytes."""
     saved = save_family(
-        members.networks, out, masks=members.masks, example_inputs=members.data.blank(1),
+        members.networks, out, masks=members.masks, example_inputs=few(members.data),
         **described(open_network(JudgeSettings(run=members.runs[0]))),
     )  # fmt: skip
     return saved.size

@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
-
 from lehr.base.errors import require
-from lehr.data import evaluation_batches
 from lehr.deploy.export import ZEROS, export_onnx, export_safetensors
-from lehr.recipes.network import JudgeSettings, Network, open_network
+from lehr.recipes.network import JudgeSettings, few, open_network
 from lehr.runs import RunFolder
-
-EXAMPLES = 4  # validation examples on which the file is held to torch
 
 
 class ExportSettings(JudgeSettings):
@@ -43,11 +38,6 @@ def export(settings: ExportSettings, out: Path) -> dict[str, Any]:
     counts = {"weights": sum(w.numel() for w in weights), "nonzeros": sum(int((w != 0).sum()) for w in weights)}
     if settings.format == "safetensors":
         return {**result, "bytes": export_safetensors(network.model, out).size, **counts}
-    exported = export_onnx(network.model, out, _examples(network))
+    exported = export_onnx(network.model, out, few(network.data))
     notes = [] if network.mask is None else [ZEROS]
     return {**result, "bytes": exported.size, **counts, "difference": exported.difference, "notes": notes}
-
-
-def _examples(network: Network) -> Tensor:
-    inputs, _ = next(iter(evaluation_batches(network.data.validation, network.data, EXAMPLES)))
-    return inputs

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
-from lehr.data import Dataset
+from lehr.data import Dataset, evaluation_batches
 from lehr.deploy.pack import load_mask
 from lehr.masks import Mask
 from lehr.recipes.fresh import fresh_model
 from lehr.recipes.parent import DATA, inherit, load_data, parent_settings, parent_weights
 from lehr.runs import RunFolder, Settings, validated
 from lehr.runs.weights import load_weights
+
+EXAMPLES = 4
 
 
 class JudgeSettings(BaseModel):
@@ -60,3 +62,9 @@ def open_network(wanted: JudgeSettings) -> Network:
         shown = Mask.from_zeros(model)
         mask = shown if base is None and shown.kept < shown.size else None
     return Network(model, data, mask, settings)
+
+
+def few(data: Dataset) -> Tensor:
+    """Some validation inputs, by which a file is held to torch: zeros would tell too little."""
+    inputs, _ = next(iter(evaluation_batches(data.validation, data, EXAMPLES)))
+    return inputs

@@ -12,7 +12,7 @@ from lehr.data.images import Pixels
 from lehr.deploy.contents import state_dict_of
 from lehr.deploy.pack import save
 from lehr.deploy.saved import Values
-from lehr.recipes.network import JudgeSettings, Network, open_network
+from lehr.recipes.network import JudgeSettings, Network, few, open_network
 from lehr.runtime.file import read
 
 
@@ -43,7 +43,7 @@ def pack(settings: PackSettings, out: Path) -> dict[str, Any]:
         out,
         mask=network.mask,
         values=settings.values,
-        example_inputs=network.data.blank(1) if settings.graph else None,
+        example_inputs=few(network.data) if settings.graph else None,
         **described(network),
     )
     result: dict[str, Any] = {

@@ -58,7 +58,7 @@ def pack(contents: Contents, code: str | None = None) -> Packed:
     parts["tensors"] = b"".join(one.content for one in coded)
     content = container.to_bytes(contents.about, parts)
     weights = sum(t.size for t in contents.tensors.values() if t.same is None)
-    require_describable(weights, len(content))
+    require_describable(weights, sum(map(len, parts.values())))
     return Packed(content, _bound(coded))
 
 

@@ -15,6 +15,7 @@ from lehr.base.errors import require
 from lehr.runtime import choices, positions, values
 from lehr.runtime.cells import Cells, Places
 from lehr.runtime.checked import damaged, ensure, field, shape_of
+from lehr.runtime.graph import own
 from lehr.runtime.values import Array
 
 WEIGHTS_PER_BYTE = 4096  # what a file may describe: 0.02 % of the weights as int8 need a byte for 2,000
@@ -163,9 +164,10 @@ def decode(entry: dict[str, Any], content: bytes | memoryview, before: dict[str,
         LehrError: the line is not one that `encode` writes, or there are too few bytes.
     """
     name = field(entry, "name", str)
+    ensure(not any("\ud800" <= letter <= "\udfff" for letter in name), f"a tensor is called {name[:40]!r}")
     if "same" in entry:
         first = before.get(field(entry, "same", str))
-        if first is None:
+        if first is None or own(first.name) > own(name):
             damaged(f"{name[:40]!r} is said to be a tensor that does not come before it")
         return replace(first, name=name, same=first.same or first.name), 0
     dtype, shape = field(entry, "dtype", str), shape_of(entry)

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from lehr.base.errors import one_line
+from lehr.base.modes import in_mode
 from lehr.deploy import views
+from lehr.deploy.capture.aliases import changed_in_place
 from lehr.deploy.capture.rule import RULES, Unknown, rows_view, view_of
 from lehr.deploy.contents import stored_tensors
 from lehr.deploy.views import View
@@ -76,16 +78,14 @@ def capture(
     ['linear', 'activation']
     """
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(model):
             program = torch.export.export(model, inputs, strict=False)
     except Exception as error:  # a user's network may do anything
         told = f"the whole network: torch.export does not follow it ({one_line(error, 200, named=True)})"
         return Capture((), {}, (told,))
-    finally:
-        model.train(training)
+    if (name := changed_in_place(program.graph)) is not None:
+        return Capture((), {}, (f"the whole network: {name} changes in place what is read again elsewhere",))
     known = dict(tensors) if tensors is not None else stored_tensors(model, None)
     foreign: set[str] = set()
     while True:

@@ -131,6 +131,8 @@ def _operations(low: Lowering, places: Mapping[str, Place]) -> tuple[list[Operat
     for step in low.steps:
         for name, need in step.reads.items():
             if any(need.halo) and filled.get(name) != need.fill and name not in low.constants:
+                whole = low.whole(name)
+                filled = {other: fill for other, fill in filled.items() if low.whole(other) != whole}  # one memory
                 filled[name] = need.fill
                 if (operation := border(places[name], need.fill)) is not None:
                     operations.append(operation)
