@@ -10,8 +10,8 @@ from torch import nn
 
 from lehr import LehrError, Mask
 from lehr.recipes.tune import peak_of
-from lehr.runs import Settings, TuneSettings, validated
-from lehr.training.learning_rates import adaptive_peak, learning_rates, schedule_of
+from lehr.runs import Settings, TrainSettings, TuneSettings, validated
+from lehr.training.learning_rates import adaptive_peak, learning_rates, schedule_of, stepped
 
 
 @pytest.mark.parametrize("name", learning_rates)
@@ -49,6 +49,12 @@ def test_the_rate_rises_over_the_warm_up_and_drops_where_it_is_told():
     assert rates(7, schedule="multistep") == [learning_rates["multistep"](step, 7) for step in range(7)]
     assert rates(7, schedule="multistep") == [1.0] * 4 + [0.1] * 2 + [0.01]
     assert rates(6, 2, schedule="multistep", drops="1ep,3it,0.75") == [1.0, 1.0, 0.1, 0.01, 0.01, 0.001]
+
+
+def test_a_drop_is_at_its_step_whatever_floating_point_makes_of_its_fraction():
+    for fraction, total, step in (("0.55", 100, 55), (2 / 3, 30, 20), (5 / 6, 30, 25)):
+        (drop,) = TrainSettings(data="d", model="m", epochs=1, schedule="multistep", drops=[fraction]).drops
+        assert [stepped(s, total, (drop,)) for s in (step - 1, step)] == [1.0, 0.1]
 
 
 @pytest.mark.parametrize(

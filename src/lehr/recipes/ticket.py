@@ -55,6 +55,7 @@ def ticket(settings: TicketSettings, out: str | Path, *, resume: bool = False, s
         LehrError: the parent is not the level before, has other settings, or leaves a layer without a weight.
     """
     settings = settings.settled(torch.get_num_threads())
+    torch.set_num_threads(settings.threads)  # scores are sums, and go by them too
     folder, data = RunFolder(out), load_data(settings)
     base = parent_settings(settings.parent)
     require(base is not None, f"{settings.parent} is a file of weights, and a ticket needs the run: give its folder")

@@ -53,6 +53,7 @@ def tune(
     """
     check_trackers(trackers)
     settings = settings.settled(torch.get_num_threads())
+    torch.set_num_threads(settings.threads)  # scores are sums, and go by them too
     folder = RunFolder(out)
     data = load_data(settings)
     base = parent_settings(settings.parent)

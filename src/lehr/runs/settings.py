@@ -21,7 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 def _as_text(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:g}" if number else value  # YAML reads 0.5 as a number
+    return repr(value).removesuffix(".0") if number else value  # YAML reads 0.5 as a number
 
 
 def _parts(value: Any) -> Any:

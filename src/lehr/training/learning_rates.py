@@ -63,8 +63,9 @@ def stepped(step: int, total: int, drops: Sequence[str], steps_per_epoch: int = 
 
 
 def _place(length: str, total: int, steps_per_epoch: int) -> float:
+    """Where the rate drops: at the first step that is not before it; 0.55 of 100 is 55, although not in floating point."""
     try:
-        return float(length) * total
+        return float(length) * total - 1e-9
     except ValueError:
         return parse_length(length, steps_per_epoch=steps_per_epoch, total=total)
 
