@@ -1,6 +1,7 @@
 """The statistics of the draw: rates, and independence across steps, turns, weights and names."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,8 +43,8 @@ def test_a_tensor_of_probabilities_draws_what_single_ones_do():
 @pytest.mark.parametrize(
     "other",
     [
-        STREAM.at(4),
-        STREAM.at(3, turn=1),
+        replace(STREAM, step=4),
+        replace(STREAM, step=3, turn=1),
         Stream(12, "w", Purpose.MASK, 3),
         Stream(11, "v", Purpose.MASK, 3),
         Stream(11, "w", Purpose.INITIAL, 3),

@@ -7,7 +7,7 @@ Sixteen bits a weight: a probability is rounded to the nearest 1/65536.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -53,10 +53,6 @@ class Stream:
     step: int = 0
     turn: int = 0
     rank: int = 0
-
-    def at(self, step: int, turn: int = 0) -> Stream:
-        """The stream of another step."""
-        return replace(self, step=step, turn=turn)
 
     @property
     def address(self) -> tuple[philox.Key, philox.Counter]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,6 +176,8 @@ class RunFolder:
         try:
             with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # the checkpoint that knows of it is on the disk too
         except OSError as error:
             raise cannot_write(self.metrics_file, error) from None
 

@@ -220,8 +220,9 @@ class _Run:
             )
             value = float(loss.detach())
             if together.any_of(not math.isfinite(value)):
+                what = f"became {value}" if not math.isfinite(value) else "is not finite in another process"
                 raise Diverged(
-                    f"the loss became {value} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
+                    f"the loss {what} at step {position.step} of {self.total} (epoch {position.epoch + 1}): "
                     "lower the learning rate, in a new folder; what was saved before is kept"
                 )
             self.accelerator.backward(loss)
