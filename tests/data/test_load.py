@@ -366,6 +366,27 @@ def test_a_changed_folder_is_decoded_anew(tmp_path, change):
     assert after == files != before
 
 
+def test_what_a_link_points_to_is_decoded_anew_where_it_changes(tmp_path):
+    folder = class_folders(tmp_path / "pets")
+    file = folder / "cat" / "003.png"
+    file.rename(tmp_path / "elsewhere.png")
+    file.symlink_to(tmp_path / "elsewhere.png")
+    load(str(folder))
+    drawn_anew(file)
+    data = load(str(folder))
+    assert (pixels(file).contiguous().numpy().tobytes(), 0) in as_set(data.train) | as_set(data.validation) | as_set(
+        data.test
+    )
+
+
+def test_a_class_that_is_a_link_is_not_left_out_in_silence(tmp_path):
+    folder = class_folders(tmp_path / "pets", ("ape", "cat", "dog"))
+    (folder / "cat").rename(tmp_path / "elsewhere")
+    (folder / "cat").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LehrError, match="cat is a link to a folder"):
+        load(str(folder))
+
+
 def test_a_link_to_what_is_gone_is_no_trouble_where_it_is_no_image(tmp_path):
     folder = class_folders(tmp_path / "pets")
     (folder / "notes.txt").symlink_to(tmp_path / "gone")

@@ -265,6 +265,9 @@ def _changed(where: str) -> int:
         return 0
     lines = []
     for path in sorted(folder.rglob("*")):
-        stat = path.lstat()  # a link whose target is gone is a file like others
+        try:
+            stat = path.stat()  # of what a link points to: that is what is read
+        except OSError:
+            stat = path.lstat()  # a link whose target is gone is a file like others
         lines.append(f"{path.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}")
     return int(hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest(), 16)

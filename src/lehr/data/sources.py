@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import LehrError, one_line, unknown
+from lehr.base.errors import LehrError, one_line, require, unknown
 from lehr.base.registry import Registry
 
 
@@ -89,6 +89,11 @@ def tables(name: str, location: str) -> Any:
     folder = Path(location)
     with reading(name, location):
         if folder.is_dir() and not any(folder.rglob("*.parquet")) and not any(folder.rglob("*.arrow")):
+            for inside in folder.rglob("*/"):
+                require(
+                    not inside.is_symlink(),
+                    f"{inside} is a link to a folder, which the reader of {name} does not follow: give the folder itself",
+                )
             return datasets.load_dataset("imagefolder", data_dir=location)
         return datasets.load_dataset(location)
 

@@ -29,14 +29,8 @@ STEPS = 4  # timed, after one that is not
 EXAMPLES = 500  # judged, to time that
 MASK = 1 / 8  # bytes of a packed mask for each weight
 LINE, REST = 300, 4000  # bytes of the metrics of an epoch, and of the other files
-ALIKE = (
-    *DATA,
-    "batch_size",
-    "precision",
-    "threads",
-    "optimizer",
-    "accumulate",
-)  # runs that share these take the same time
+# Runs that share these take the same time.
+ALIKE = (*DATA, "batch_size", "precision", "threads", "optimizer", "accumulate")
 SLOWER = 1.05  # a step of annealing against a dense one
 
 

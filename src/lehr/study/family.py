@@ -124,9 +124,8 @@ def adopt(run: str | Path, study: Study, out: Path) -> None:
         if own.kind == "train" and own.settings.digest == wanted:
             there = own.path(out)
             if not RunFolder(there).done:
-                for file in sorted(
-                    folder.path.iterdir(), key=lambda file: file.name == "result.json"
-                ):  # that says that it is done
+                result_last = sorted(folder.path.iterdir(), key=lambda file: file.name == "result.json")  # it says done
+                for file in result_last:
                     if file.is_file() and not file.name.startswith("."):
                         write_beside(there / file.name, lambda beside, file=file: shutil.copyfile(file, beside))  # type: ignore[misc]
             return

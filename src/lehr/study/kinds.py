@@ -93,9 +93,8 @@ def divided(kind: Kind, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     parts: dict[str, dict[str, Any]] = {one.name: dict(one.defaults) for one in lineage(kind)}
     resolved = {name: resolve(kind, name) for name in values}
-    for name in sorted(
-        values, key=lambda name: len(resolved[name]), reverse=True
-    ):  # what is prefixed over what is shared
+    shared_first = sorted(values, key=lambda name: len(resolved[name]), reverse=True)  # what is prefixed goes over it
+    for name in shared_first:
         for holder, field_name in resolved[name]:
             parts[holder][field_name] = values[name]
     return list(parts.values())

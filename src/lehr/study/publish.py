@@ -23,10 +23,7 @@ def publish(found: Findings, out: Path, command: Sequence[str]) -> dict[str, str
 
     ``best/`` holds the network that validation prefers at the highest sparsity, with its mask.
     """
-    for stale in (
-        *out.glob("accuracy*.svg"),
-        *out.glob("density*.svg"),
-    ):  # of an earlier version of the study
+    for stale in [*out.glob("accuracy*.svg"), *out.glob("density*.svg")]:  # of an earlier version of the study
         stale.unlink()
     write_text(out / "table.md", found.markdown())
     panels = list(dict.fromkeys(row.panel for row in found.rows))

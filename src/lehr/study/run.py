@@ -236,9 +236,7 @@ class _Board:
         """Do those of the runs that have no final record, and the parents of those."""
         by_name = {run.name: run for run in self.runs}
         for run in runs:
-            if RunFolder(
-                run.path(self.out)
-            ).done:  # in a process that was killed before it deleted what it need not keep
+            if RunFolder(run.path(self.out)).done:  # a process that was killed may have left what need not be kept
                 self._spare(run)
         todo = [run for run in runs if not self._final(run)]
         wanted: dict[str, Run] = {}
