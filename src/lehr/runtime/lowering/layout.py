@@ -93,17 +93,20 @@ class Layout:
         gy, gx = self.grid
         return lane // (gy * gx), lane // gx % gy, lane % gx
 
-    def pixels(self) -> tuple[Table, Table, Table]:
-        """The sample, row and column that each lane of each line holds, (lines, lanes); outside of the image too."""
+    def pixels(self, lines: Table | None = None) -> tuple[Table, Table, Table]:
+        """The sample, row and column that each lane of lines holds (of all where none are given), (lines, lanes); outside of the image too."""
+        line = np.arange(self.lines, dtype=np.int32) if lines is None else lines
         sample, patch_row, patch_column = self._lanes
-        line: Table = np.arange(self.lines, dtype=np.int32)
-        y = line // self.row - self.halo[0]
-        x = line % self.row - self.halo[1]
+        y, x = self._own(line)
         return (
-            np.broadcast_to(sample, (self.lines, self.lanes)),
+            np.broadcast_to(sample, (len(line), self.lanes)),
             y[:, None] + patch_row * self.patch[0],
             x[:, None] + patch_column * self.patch[1],
         )
+
+    def _own(self, line: Table) -> tuple[Table, Table]:
+        """Row and column of lines in their patch; outside of it in a halo."""
+        return line // self.row - self.halo[0], line % self.row - self.halo[1]
 
     def border(self) -> tuple[Table, Table]:
         """The lines that are filled before a neighbour is read: which, and where each of their numbers comes from.
@@ -111,17 +114,19 @@ class Layout:
         Returns:
             lines (n,), and for each place in the line that of the number in the channel, or -1 outside of the image, (n, lanes).
         """
-        sample, y, x = self.pixels()
+        line: Table = np.arange(self.lines, dtype=np.int32)
+        row, column = self._own(line)
+        last_row, last_column = ((count - 1) * size for count, size in zip(self.grid, self.patch, strict=True))
+        own = (row >= 0) & (row < self.patch[0]) & (column >= 0) & (column < self.patch[1])
+        own &= (row + last_row < self.height) & (column + last_column < self.width)  # in every lane
+        line = line[~own]
+        sample, y, x = self.pixels(line)
         inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
         table = np.full(inside.shape, -1, dtype=np.int32)
         table[inside] = self.places[sample[inside], y[inside], x[inside]]
-        line = np.arange(self.lines)
-        row, column = line // self.row - self.halo[0], line % self.row - self.halo[1]
-        own = (row >= 0) & (row < self.patch[0]) & (column >= 0) & (column < self.patch[1])
-        chosen = ~own | ~inside.all(axis=1)
         in_order = np.empty_like(table)
         in_order[:, _element(np.arange(self.lanes), self.lanes)] = table
-        return line[chosen].astype(np.int32), in_order[chosen]
+        return line, in_order
 
 
 def _element(lane: NDArray[Any], lanes: int) -> NDArray[Any]:
