@@ -48,3 +48,9 @@ def test_members_of_a_sparse_network_that_is_an_ensemble_are_as_sparse(name):
     found = cost(net, torch.zeros(1, 1, 8, 8), select(net, 0.5))
     assert found.dense > 0
     assert found.kept == pytest.approx(0.5 * found.dense, rel=0.1)
+
+
+def test_a_frozen_norm_stays_frozen_when_operations_are_counted():
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3).eval())
+    flops(net, torch.zeros(1, 2))
+    assert [module.training for module in net] == [True, False]

@@ -46,6 +46,12 @@ def test_a_confidence_that_rounds_to_1_is_in_the_last_bin():
     assert quality(logits, targets).ece == pytest.approx(abs((1 + sure) / 2 - 0.5), abs=1e-6)
 
 
+def test_a_frozen_norm_stays_frozen_when_a_network_is_judged():
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3).eval())
+    predictions(net, [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))])
+    assert [module.training for module in net] == [True, False]
+
+
 def test_language_is_judged_place_by_place_and_the_mode_comes_back():
     net = nn.Embedding(5, 5)
     batches = [(torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.int64))]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from lehr.base.modes import in_mode
 from lehr.masks import Mask
 
 
@@ -41,7 +42,6 @@ def flops(model: nn.Module, example: Tensor) -> dict[str, int]:
     >>> flops(nn.Linear(10, 3, bias=False), torch.zeros(1, 10))[""]
     60
     """
-    training = model.training
     places: dict[str, int] = {}
     hooks = [
         module.register_forward_pre_hook(_note_places(places, name), with_kwargs=True)
@@ -49,15 +49,13 @@ def flops(model: nn.Module, example: Tensor) -> dict[str, int]:
         if isinstance(module, nn.MultiheadAttention)
     ]
     fast = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
     try:
         # The fused attention kernels are not known to the counter; their plain form is.
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with in_mode(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(example)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        model.train(training)
         for hook in hooks:
             hook.remove()
     root = type(model).__name__

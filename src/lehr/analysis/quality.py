@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lehr.analysis.calibration import reliability
+from lehr.base.modes import in_mode
 
 
 @dataclass(frozen=True)
@@ -28,24 +29,27 @@ class Quality:
 
 
 def predictions(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device | str = "cpu"
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    device: torch.device | str = "cpu",
+    layout: torch.memory_format = torch.preserve_format,
 ) -> tuple[Tensor, Tensor]:
-    """Logits, float32 of shape (n, classes), and targets (n,) of all batches, in evaluation mode.
+    """Logits, float32 of shape (n, classes), and targets (n,) of all batches, in evaluation mode; both on the CPU.
+
+    Args:
+        model: on that device.
+        batches: of inputs and targets.
+        device, layout: where, and with which channels first in memory, the inputs are given.
 
     >>> predictions(nn.Linear(2, 3), [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))])[0].shape
     torch.Size([4, 3])
     """
-    training = model.training
-    model.eval()
     logits, targets = [], []
-    try:
-        with torch.inference_mode():
-            for inputs, wanted in batches:
-                out = model(inputs.to(device))
-                logits.append(out.reshape(-1, out.shape[-1]).float().cpu())
-                targets.append(wanted.reshape(-1))
-    finally:
-        model.train(training)
+    with in_mode(model), torch.inference_mode():
+        for inputs, wanted in batches:
+            out = model(inputs.to(device, memory_format=layout))
+            logits.append(out.reshape(-1, out.shape[-1]).float().cpu())
+            targets.append(wanted.reshape(-1))
     return torch.cat(logits), torch.cat(targets)
 
 

@@ -89,9 +89,9 @@ def tables(name: str, location: str) -> Any:
     folder = Path(location)
     with reading(name, location):
         if folder.is_dir() and not any(folder.rglob("*.parquet")) and not any(folder.rglob("*.arrow")):
-            for inside in folder.rglob("*/"):
+            for inside in folder.rglob("*"):
                 require(
-                    not inside.is_symlink(),
+                    not (inside.is_symlink() and inside.is_dir()),
                     f"{inside} is a link to a folder, which the reader of {name} does not follow: give the folder itself",
                 )
             return datasets.load_dataset("imagefolder", data_dir=location)

@@ -28,6 +28,7 @@ from lehr.recipes.network import JudgeSettings, open_network
 from lehr.recipes.parent import ancestors
 from lehr.recipes.questions import TEST, VALIDATION, Answers, EnsembleSettings, Key, Questions, alike, ask
 from lehr.runs import RunFolder
+from lehr.training import together
 from lehr.training.averaging import BN_BATCHES, has_batch_norm, reestimate_batch_norm
 from lehr.training.progress import SILENT, Bar
 from lehr.training.span import span, steps_per_epoch
@@ -69,13 +70,14 @@ def sampled(members: Members, count: int, *, seed: int = 0) -> Members:
     data, settings = members.data, RunFolder(members.runs[-1]).settings()
     batches = Batches(data, min(settings.batch_size, len(data.train)), settings.order_seed)
     inputs = [one for one, _ in islice(batches.epoch(0), BN_BATCHES)]
+    place = together.state().device
     networks = []
     for state in swag([network.state_dict() for network in members.networks], count, seed=seed):
         network = copy.deepcopy(members.networks[0])
         network.load_state_dict(state)
         if has_batch_norm(network):
-            reestimate_batch_norm(network, inputs)
-        networks.append(network.eval())
+            reestimate_batch_norm(network.to(place), (one.to(place) for one in inputs))
+        networks.append(network.cpu().eval())
     asked = sum(map(len, inputs)) * count if has_batch_norm(members.networks[0]) else 0
     return replace(members, networks=tuple(networks), masks=(None,) * count, forwards=asked)
 

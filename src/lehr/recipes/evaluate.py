@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from lehr.analysis.cost import cost
 from lehr.analysis.quality import Quality, predictions, quality
 from lehr.base.errors import LehrError
-from lehr.data import Examples, evaluation_batches
+from lehr.data import Dataset, Examples, evaluation_batches
 from lehr.recipes.corrupted import CorruptedSettings, corrupted_scores
 from lehr.recipes.ending import nonzeros
 from lehr.recipes.network import open_network
+from lehr.training import together
+from lehr.training.layout import input_layout
 from lehr.training.progress import SILENT, Bar
 
 
@@ -38,15 +40,15 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     examples: Examples = getattr(data, settings.split)
     if settings.examples is not None:
         examples = examples.first(settings.examples)
-    clean = _quality(model, evaluation_batches(examples, data))
-    price = cost(model, data.blank(1), network.mask)
+    price, left = cost(model, data.blank(1), network.mask), nonzeros(model)
+    clean = judged(model, data, evaluation_batches(examples, data))
     result: dict[str, Any] = {
         "run": settings.run,
         "task": data.task,
         "split": settings.split,
         **clean.as_dict(),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "nonzeros": nonzeros(model),
+        "nonzeros": left,
         "flops": price.dense,
         "kept_flops": price.kept,
         "granularity": None if network.mask is None else network.mask.granularity,
@@ -58,9 +60,12 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     if data.task == "language-modelling":
         result["bits_per_character"] = clean.nll / math.log(2)
     if settings.asked:
-        result["corrupted"] = corrupted_scores(partial(_quality, model), data, examples, settings, bar)
+        result["corrupted"] = corrupted_scores(partial(judged, model, data), data, examples, settings, bar)
     return result
 
 
-def _quality(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Quality:
-    return quality(*predictions(model, batches))
+def judged(model: nn.Module, data: Dataset, batches: Iterator[tuple[Tensor, Tensor]]) -> Quality:
+    """The scores of a network's answers, asked on the GPU where there is one."""
+    place = together.state().device
+    layout = input_layout(model.to(place), data.blank(2).to(place))
+    return quality(*predictions(model, batches, place, layout))

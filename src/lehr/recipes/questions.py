@@ -14,6 +14,7 @@ from lehr.base.errors import LehrError, require
 from lehr.data import Dataset, Examples, Split, evaluation_batches
 from lehr.models.wrappers import SelfEnsemble
 from lehr.recipes.corrupted import Batches, CorruptedSettings, check_images, corrupted_images, fitting, prepared
+from lehr.training import together
 from lehr.training.layout import input_layout
 from lehr.training.progress import SILENT, Bar
 
@@ -122,27 +123,28 @@ class Questions:
 
 
 def ask(network: nn.Module, questions: Questions, *, bar: Bar = SILENT, done: int = 0) -> Answers:
-    """What a network answers to every set.
+    """What a network answers to every set; asked on the GPU where there is one.
 
     Args:
-        network: on the CPU.
+        network: left where it is.
         questions: the sets.
         bar: shows how far it is, from `done` on.
 
     Raises:
         LehrError: the images do not fit the network.
     """
-    own = copy.deepcopy(network).eval()
-    layout = input_layout(network, questions.data.blank(2))
+    place = together.state().device
+    own = copy.deepcopy(network).eval().to(place)
+    layout = input_layout(own, questions.data.blank(2).to(place))
     found: Answers = {}
     for count, key in enumerate(questions.keys, done + 1):
         logits, targets = [], []
         guard = fitting(questions.data) if isinstance(key, tuple) else nullcontext()
         with guard, torch.inference_mode():
             for inputs, wanted in questions.batches(key):
-                x = inputs.to(memory_format=layout)
+                x = inputs.to(place, memory_format=layout)
                 out = own.members(x) if isinstance(own, SelfEnsemble) else own(x)[None]
-                logits.append(out.flatten(1, -2).float())
+                logits.append(out.flatten(1, -2).float().cpu())
                 targets.append(wanted.reshape(-1))
         if not logits:
             raise LehrError(f"there are no images of {key}: give more examples")
