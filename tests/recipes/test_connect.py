@@ -57,3 +57,24 @@ def test_runs_that_see_the_data_scaled_in_two_ways_are_refused(runs, tmp_path):
     train(settings.model_copy(update={"limit": 200}), tmp_path / "few")
     with pytest.raises(LehrError, match="see digits scaled in two ways: give two with one limit"):
         connect(ConnectSettings(run=runs[0], other=str(tmp_path / "few"), points=3))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_file_of_weights_beside_a_run_is_a_network_of_its_kind(runs, tmp_path, first):
+    file = tmp_path / "other.pt"
+    torch.save(open_network(JudgeSettings(run=runs[1])).model.state_dict(), file)
+    pair = (runs[0], str(file)) if first else (str(file), runs[0])
+    wanted = (runs[0], runs[1]) if first else (runs[1], runs[0])
+    found, same = (connect(ConnectSettings(run=a, other=b, points=3, bn_batches=0)) for a, b in (pair, wanted))
+    assert found["test"] == same["test"]
+
+
+def test_where_both_networks_guess_a_note_says_that_a_flat_line_says_nothing(runs, tmp_path):
+    state = open_network(JudgeSettings(run=runs[0])).model.state_dict()
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in state.items()}, tmp_path / "zeros.pt")
+    zeros = str(tmp_path / "zeros.pt")
+    own = RunFolder(runs[0]).settings()
+    found = connect(ConnectSettings(run=zeros, other=zeros, data="digits", model=own.model, points=2, bn_batches=0))
+    assert found["test"]["connected"]
+    assert [note.partition(":")[0] for note in found["notes"]] == ["train", "test"]
+    assert connect(ConnectSettings(run=runs[0], other=zeros, points=2, bn_batches=0))["notes"] == []

@@ -37,6 +37,22 @@ def test_a_file_of_measurements_that_is_damaged_is_told(tmp_path, held):
         barrier_between("a", "b", tmp_path, part="test", points=5, bn_batches=0)
 
 
+def test_where_weights_are_gone_it_says_what_was_measured_while_they_were_there(tmp_path):
+    (tmp_path / FILE).write_text(
+        '{"a b barrier test 5 20": [0.1], "a b barrier test 7 0": [0.2], "a c barrier test 9 0": [0.2]}'
+    )
+    for run in "ab":
+        (tmp_path / run).mkdir()
+    asked = {"out": tmp_path, "part": "test", "bn_batches": 0}
+    with pytest.raises(
+        LehrError,
+        match="weights of .*a are gone.* measured was --points 5 --bn-batches 20; --points 7 --bn-batches 0; give those, or delete",
+    ):
+        barrier_between(str(tmp_path / "a"), str(tmp_path / "b"), points=5, **asked)
+    with pytest.raises(LehrError, match="not measured while they were there: delete the folder"):
+        barrier_between(str(tmp_path / "b"), str(tmp_path / "a"), points=5, **asked)
+
+
 def test_what_another_process_measures_meanwhile_is_not_lost(tmp_path, monkeypatch):
     def connect(wanted):
         if wanted.other == "b":  # while this is measured, another process writes

@@ -1,13 +1,15 @@
 """Comparisons in this process, on digits."""
 
 import pytest
+import typer
 
 from lehr import LehrError
+from lehr.cli.small_study import check_ended
 from lehr.report.rows import Row
 from lehr.study.compare import comparison, default_folder
 from lehr.study.plan import plan
 from lehr.study.publish import best_cell
-from lehr.study.run import run_study
+from lehr.study.run import as_begun, begin, run_study
 from lehr.study.ticket import tickets
 
 SMALL = {
@@ -25,6 +27,7 @@ def test_a_rate_that_diverges_is_recorded_and_the_rest_goes_on(tmp_path):
     assert places(found.rows) == [("dense parent", 0.1, 1), ("dense, tuned on", 0.05, 1), ("one-shot", 0.05, 1)]
     assert {cell.lr for cell in found.failures} == {1e8}
     assert "the loss became" in found.failures[0].result["failed"]
+    check_ended(found)
     assert run_study(comparison(["one-shot"], **SMALL, tune_lr=(0.05, 1e8)), tmp_path).rows == found.rows
 
 
@@ -32,6 +35,9 @@ def test_when_every_rate_diverges_the_row_is_missing_and_the_reason_is_there(tmp
     found = run_study(comparison(["one-shot"], **SMALL, tune_lr=(1e8,)), tmp_path)
     assert places(found.rows) == [("dense parent", 0.1, 1)]
     assert {cell.label for cell in found.failures} == {"one-shot", "dense, tuned on"}
+    with pytest.raises(typer.Exit) as left:
+        check_ended(found)
+    assert left.value.exit_code == 1
 
 
 def test_more_can_be_asked_of_a_comparison_later(tmp_path):
@@ -72,6 +78,16 @@ def test_a_comparison_has_its_own_folder(tmp_path):
     one, same = (comparison(["one-shot"], **SMALL) for _ in range(2))
     assert default_folder(one) == default_folder(same) != default_folder(comparison(["gradual"], **SMALL))
     assert default_folder(one).name.startswith("lenet-300-100-on-digits-")
+
+
+def test_a_folder_keeps_its_threads_however_many_workers_there_are_now(tmp_path):
+    one, two = (comparison(["one-shot"], **{**SMALL, "threads": n}) for n in (1, 2))
+    assert default_folder(one) == default_folder(two)
+    assert as_begun(two, tmp_path) == two
+    begin(one, tmp_path)
+    assert as_begun(two, tmp_path) == one
+    (tmp_path / "study.json").write_text("{")
+    assert as_begun(two, tmp_path) == two, "what is damaged is written anew"
 
 
 def test_more_levels_go_into_the_same_folder():

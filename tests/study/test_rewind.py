@@ -11,7 +11,7 @@ from lehr.recipes import ticket as ticket_module
 from lehr.runs import RunFolder
 from lehr.study import rewind
 from lehr.study.rewind import earliest, rewound
-from lehr.study.run import run_study
+from lehr.study.run import begin, run_study
 from lehr.study.ticket import tickets
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 4, "batch_size": 64, "threads": 1}
@@ -28,7 +28,7 @@ def told(monkeypatch, stable_from: int) -> list[int]:
         return 0.01 if asked[-1] >= stable_from else 0.3
 
     def ran(study, out, **more):
-        seen.append(run_study(study, out))
+        seen.append(run_study(study, out, aside=more["aside"]))
         return seen[-1]
 
     seen = []
@@ -93,6 +93,22 @@ def test_its_runs_are_those_of_the_study_that_it_is_for(tmp_path):
     assert {
         path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("dense-*/result.json")
     } == before
+
+
+def test_while_it_is_sought_the_folder_goes_on_being_what_it_is(tmp_path, monkeypatch):
+    run_study(tickets(**SMALL, rewind="8it", rounds=1, seeds=1), tmp_path)
+    before = (tmp_path / "study.json").read_bytes()
+    told(monkeypatch, 0)
+    earliest(tmp_path, **SMALL)
+    assert (tmp_path / "study.json").read_bytes() == before
+
+
+def test_it_is_sought_with_the_threads_that_the_folder_was_begun_with(tmp_path, monkeypatch):
+    begin(tickets(**SMALL, rewind="8it", rounds=1, seeds=1), tmp_path)
+    told(monkeypatch, 0)
+    asked = {"branches": [], "seeds": 1, "mode": "weights", "rounds": 1, **SMALL, "threads": 2}
+    assert rewound("auto", tmp_path, **asked, as_before=True).study.grids[0]["threads"] == 1
+    assert rewound("auto", tmp_path, **asked).study.grids[0]["threads"] == 2
 
 
 def test_a_step_that_is_named_is_taken_and_nothing_is_tried(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,8 +51,12 @@ class Barrier:
 
     @property
     def connected(self) -> bool:
-        """Whether the barrier is below 0.02."""
-        return self.barrier < STABLE
+        """Whether the barrier is below 0.02; never where a network on the line has no finite loss.
+
+        >>> Barrier((0.0, 1.0), (0.9, 0.9), (float("nan"), float("nan"))).connected
+        False
+        """
+        return self.barrier < STABLE and all(map(math.isfinite, self.losses))
 
 
 def barrier(

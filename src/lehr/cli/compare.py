@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import options, screen
-from lehr.cli.small_study import done, threads_of
+from lehr.cli.small_study import check_ended, done, threads_of
 
 
 def compare(
@@ -82,5 +82,6 @@ def compare(
         threads=threads_of(threads, workers),
         **given,
     )
-    found, _, files = done(study, out, workers, quiet=quiet, as_json=as_json)
+    found, _, files = done(study, out, workers, threads=threads, quiet=quiet, as_json=as_json)
     screen.findings(found, files, as_json=as_json)
+    check_ended(found)

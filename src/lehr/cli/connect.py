@@ -48,13 +48,14 @@ def connect(
         return
     printer = screen.console()
     printer.print(screen.titled(f"from {run} to {other}", _table(parts)))
+    screen.notes(result["notes"])
     if out is not None:
         printer.print(f"[dim]plot[/]  {out / 'connect.svg'}", soft_wrap=True)
 
 
 def _table(parts: dict[str, Any]) -> Table:
     table = Table()
-    for heading in ("data", "first", "worst between", "second", "barrier", ""):
+    for heading in ("data", "first", "worst on the line", "second", "barrier", ""):
         table.add_column(heading, justify="left" if heading in ("data", "") else "right")
     for name, part in parts.items():
         errors = [f"{100 * e:.2f} %" for e in (part["errors"][0], max(part["errors"]), part["errors"][-1])]

@@ -98,7 +98,7 @@ def grow(
     folder = out or default_folder(study)
     if weights is not None:
         adopt(weights, study, folder)
-    found, folder, files = done(study, folder, workers, quiet=quiet, as_json=as_json)
+    found, folder, files = done(study, folder, workers, threads=threads, quiet=quiet, as_json=as_json)
     if not as_json:
         screen.findings(found, files, as_json=False)
     settings = validated(EnsembleSettings, {"run": ""})

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import options, screen
-from lehr.cli.small_study import done, threads_of
+from lehr.cli.small_study import check_ended, done, threads_of
 
 STAGES = "Stages"
 
@@ -86,5 +86,6 @@ def pipeline(
         threads=threads_of(threads, workers),
         **options.others(arguments, "stages", "sparsity", "ablate", "tune_lrs", "method", "smooth"),
     )
-    found, _, files = done(study, out, workers, quiet=quiet, as_json=as_json)
+    found, _, files = done(study, out, workers, threads=threads, quiet=quiet, as_json=as_json)
     screen.findings(found, files, as_json=as_json)
+    check_ended(found)

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from lehr.base.environment import cores
 from lehr.cli import screen
 
@@ -28,15 +30,26 @@ def command() -> list[str]:
     return ["lehr", *sys.argv[1:]]
 
 
+def check_ended(found: Findings) -> None:
+    """Leave with 1 where every run that the command is for has failed, so that a script sees it."""
+    own = [cell for cell in found.cells if cell.sparsity]
+    if own and all(cell.failed for cell in own):
+        raise typer.Exit(1)
+
+
 def done(
-    study: Study, out: Path | None, workers: int, *, quiet: bool, as_json: bool
+    study: Study, out: Path | None, workers: int, *, threads: int = 0, quiet: bool, as_json: bool
 ) -> tuple[Findings, Path, dict[str, str]]:
-    """Run what is missing of a study, in its own folder where none is given, and write what it leaves behind; the paths of that by name."""
+    """Run what is missing of a study, in its own folder where none is given, and write what it leaves behind; the paths of that by name.
+
+    Where no `threads` are asked for, they are those that the folder was begun with.
+    """
     from lehr.study.compare import default_folder
     from lehr.study.publish import publish
-    from lehr.study.run import Workers, run_study
+    from lehr.study.run import Workers, as_begun, run_study
 
     hands = Workers(workers)
     folder = out or default_folder(study)
+    study = study if threads else as_begun(study, folder)
     found = run_study(study, folder, workers=hands, show=screen.show_bar(quiet, as_json))
     return found, folder, publish(found, folder, command())

@@ -87,16 +87,14 @@ def stability(
             rounds=rounds, rewind=options.words(rewind), seeds=seeds, threads=threads_of(threads, workers),
             **options.others(arguments, "ctx", "rounds", "rewind", *MEASURING),
         )  # fmt: skip
-        found, folder, _ = done(study, out, workers, quiet=quiet, as_json=as_json)
+        found, folder, _ = done(study, out, workers, threads=threads, quiet=quiet, as_json=as_json)
     measured = measure(found, folder, points=points, bn_batches=bn_batches)
     if as_json:
         screen.print_json(measured.as_dict())
         return
     printer = screen.console()
-    count = len(measured.rows[0].accuracy)
-    seeds_told = "one seed" if count == 1 else f"{count} seeds"
     for step in measured.steps:
-        title = f"{found.study.title}, rewound to {step}, {seeds_told}"
+        title = f"{found.study.title}, rewound to {step}"
         printer.print(screen.titled(title, _table(measured.at(step))))
         if last := measured.last_ticket(step):
             title = f"the ticket of {100 * measured.smallest:.3g} %, rewound to {step}, by layer"
@@ -108,14 +106,24 @@ def stability(
 
 def _table(rows: Sequence[Stability]) -> Table:
     table = Table()
-    for heading in ("weights left", "mask", "accuracy", "pruning: L2", "angle", "order: L2", "angle", "barrier, %"):
+    for heading in (
+        "weights left",
+        "mask",
+        "accuracy",
+        "pruning: L2",
+        "angle",
+        "order: L2",
+        "angle",
+        "barrier, %",
+        "seeds",
+    ):
         table.add_column(heading, justify="left" if heading == "mask" else "right")
     for i, row in enumerate(rows):
         if i and rows[i - 1].density != row.density:
             table.add_section()
         table.add_row(
             f"{100 * row.density:.3g} %", row.mask, f"{100 * fmean(row.accuracy):.2f} %", *_told(row.pruning), *_told(row.order),
-            f"{100 * fmean(row.barrier):.2f}",
+            f"{100 * fmean(row.barrier):.2f}", str(len(row.accuracy)),
         )  # fmt: skip
     return table
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lehr.cli import options, screen
-from lehr.cli.small_study import done, threads_of
+from lehr.cli.small_study import check_ended, done, threads_of
 
 
 def ticket(
@@ -74,7 +74,7 @@ def ticket(
     }
     plan = rewound(
         rewind, out, branches=options.words(branches), seeds=seeds, mode=mode, rounds=rounds,
-        workers=Workers(workers), show=screen.show_bar(quiet, as_json), **given,
+        workers=Workers(workers), as_before=not threads, show=screen.show_bar(quiet, as_json), **given,
     )  # fmt: skip
     if plan.step and not as_json:
         screen.notes(
@@ -82,6 +82,7 @@ def ticket(
         )
         tried = ", ".join(f"{100 * probe.barrier:.1f} from {probe.start}" for probe in plan.probes)
         screen.console().print(f"rewinding to [bold]{plan.step}[/]; points between two orders of the data: {tried}")
-    found, _, files = done(plan.study, plan.out, workers, quiet=quiet, as_json=as_json)
+    found, _, files = done(plan.study, plan.out, workers, threads=threads, quiet=quiet, as_json=as_json)
     search = {"rewind": plan.step, "probes": [asdict(probe) for probe in plan.probes], "same": plan.same}
     screen.findings(found, files, as_json=as_json, besides=search if plan.step else {})
+    check_ended(found)

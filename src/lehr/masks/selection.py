@@ -23,6 +23,9 @@ Scope = Literal["global", "layer"]
 Distribution = Literal["uniform", "erk"]
 
 
+REMEDY = "lower it, use scope='layer' (--scope layer), or in Python pass allow_empty_layers=True to lehr.select"
+
+
 def select(
     model: nn.Module,
     sparsity: float | None = None,
@@ -135,8 +138,8 @@ def select(
     return mask
 
 
-def check_layers(mask: Mask, sparsity: float) -> None:
-    """Raise if a layer is left without a weight, naming it.
+def check_layers(mask: Mask, sparsity: float, remedy: str = REMEDY) -> None:
+    """Raise if a layer is left without a weight, naming it, and what to do.
 
     >>> import torch
     >>> check_layers(Mask({"weight": torch.tensor([True, False])}), 0.5)
@@ -145,7 +148,7 @@ def check_layers(mask: Mask, sparsity: float) -> None:
     if empty:
         raise LehrError(
             f"sparsity {sparsity:g} leaves no weight in {', '.join(empty[:3])}{' and others' if len(empty) > 3 else ''}: "
-            "lower it, use scope='layer' (--scope layer), or in Python pass allow_empty_layers=True to lehr.select"
+            + remedy
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from lehr.analysis.connectivity import Barrier, barriers
 from lehr.base.errors import require
-from lehr.data import Batches, Examples
+from lehr.data import Batches, Examples, Split
 from lehr.data.batches import evaluation_batches
-from lehr.recipes.network import JudgeSettings, open_network
+from lehr.recipes.fresh import fresh_model
+from lehr.recipes.network import JudgeSettings, Network, open_network
+from lehr.recipes.parent import parent_weights
 from lehr.recipes.questions import alike
+from lehr.runs.weights import load_weights
 from lehr.training import together
 from lehr.training.averaging import BN_BATCHES, has_batch_norm
 
@@ -50,13 +54,12 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     """The error barrier between two networks on parts of their data (1912.05671).
 
     Returns:
-        by part: ``alphas``, ``errors``, ``losses``, ``barrier``, ``loss_barrier`` and ``connected``.
+        by part: ``alphas``, ``errors``, ``losses``, ``barrier``, ``loss_barrier`` and ``connected``; ``notes``, in words.
 
     Raises:
         LehrError: there is no such run, or the two are of different networks or data.
     """
-    first = open_network(settings)
-    second = open_network(settings.model_copy(update={"run": settings.other}))
+    first, second = _opened(settings)
     data = first.data
     same = second.data.name == data.name and second.data.input_shape == data.input_shape
     require(
@@ -79,7 +82,35 @@ def connect(settings: ConnectSettings) -> dict[str, Any]:
     found = barriers(
         first.model.to(place), second.model.to(place), loaders, points=settings.points, statistics=statistics
     )
-    return {"run": settings.run, "other": settings.other} | {part: told(one) for part, one in found.items()}
+    notes = [note for part, one in found.items() if (note := _guessing(part, one, judged[part]))]
+    return {"run": settings.run, "other": settings.other, "notes": notes} | {
+        part: told(one) for part, one in found.items()
+    }
+
+
+def _opened(settings: ConnectSettings) -> tuple[Network, Network]:
+    """Both; a file of weights beside a run is a network of that run's kind, unless told otherwise."""
+    paths = (settings.run, settings.other)
+    files = [Path(path).is_file() for path in paths]
+    if files[0] == files[1] or settings.data is not None or settings.model is not None:
+        first, second = (open_network(settings.model_copy(update={"run": path})) for path in paths)
+        return first, second
+    run, file = (paths[1], paths[0]) if files[0] else paths
+    known = open_network(settings.model_copy(update={"run": run}))
+    model = fresh_model(known.settings.model, known.data, 0)
+    load_weights(model, parent_weights(file), f"the network of {file}")
+    beside = replace(known, model=model, mask=None)
+    return (beside, known) if files[0] else (known, beside)
+
+
+def _guessing(part: str, found: Barrier, examples: Examples) -> str | None:
+    """A word where a flat line says nothing: both ends are no better than always naming the commonest class."""
+    if not isinstance(examples, Split):
+        return None
+    guess = 1.0 - float(examples.targets.bincount().max()) / len(examples)
+    if min(found.errors[0], found.errors[-1]) < guess:
+        return None
+    return f"{part}: neither network is better than naming the commonest class ({100 * guess:.1f} % wrong): a flat line says nothing"
 
 
 def told(found: Barrier) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from lehr.base.errors import LehrError, require, unknown
 from lehr.base.steps import parse_length
 from lehr.masks import Mask
-from lehr.masks.selection import check_layers
-from lehr.runs import ChildSettings, TuneSettings
+from lehr.masks.selection import REMEDY, check_layers
+from lehr.runs import ChildSettings, TicketSettings, TuneSettings
 from lehr.sparsify.method import Method, methods
 
 DENSE = "dense"  # the control: the whole network, tuned for as long
@@ -93,7 +93,8 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
             "one-shot, iterative, gradual, random- or temperature-annealing with a fixed target, or the family magnitude"
         )
     if not method.fills:
-        check_layers(mask, settings.sparsity)
+        levels = "take fewer rounds, a lower rate or --scope layer"
+        check_layers(mask, settings.sparsity, levels if isinstance(settings, TicketSettings) else REMEDY)
     # Of a pair the second is what the first leaves out; the first draws as it would alone.
     return (
         method.mirror()

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from lehr.base.steps import in_order
 from lehr.report.drawing import COLOURS, DENSE, svg
 
 
@@ -46,7 +45,7 @@ def stability_plot(rows: Sequence[Mapping[str, Any]], along: Literal["density", 
     figure = Figure(figsize=(10.4, 5.8))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(2, 3, sharex=True)
-    places = sorted({row[along] for row in rows}, reverse=True) if along == "density" else _in_order(rows)
+    places = sorted({row[along] for row in rows}, reverse=True) if along == "density" else _steps(rows)
     told = [f"{100 * place:.3g}" if along == "density" else str(place) for place in places]
     for axes, (title, unit, read) in zip(panels.flat, PANELS, strict=True):
         for mask, colour in (("ticket", COLOURS[0]), ("random", COLOURS[1]), ("dense", DENSE)):
@@ -70,20 +69,22 @@ def stability_plot(rows: Sequence[Mapping[str, Any]], along: Literal["density", 
         axes.set_xlabel("weights left, %" if along == "density" else "rewound to step")
     panels[0][0].legend(frameon=False, fontsize=8)
     least = {row["density"] for row in rows} - {1.0}
-    seeds = max((len(row["accuracy"]) for row in rows), default=0)
+    counts = sorted({len(row["accuracy"]) for row in rows})
+    seeds = (
+        "one seed" if counts == [1] else f"{' to '.join(str(n) for n in (counts[0], counts[-1])[: len(counts)])} seeds"
+    )
     what = (
         f"{', '.join(f'{100 * one:.3g} %' for one in sorted(least))} of the weights left"
         if along == "start"
-        else f"rewound to step {', '.join(_in_order(rows))}"
+        else f"rewound to step {', '.join(_steps(rows))}"
     )
-    figure.suptitle(
-        f"{what}; {seeds} seed{'s' if seeds > 1 else ''}; dashed below: 2 points, taken for connected", fontsize=9
-    )
+    figure.suptitle(f"{what}; {seeds}; dashed below: 2 points, taken for connected", fontsize=9)
     return svg(figure)
 
 
-def _in_order(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return sorted({row["start"] for row in rows}, key=in_order)
+def _steps(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """As they come, which is in order."""
+    return list(dict.fromkeys(row["start"] for row in rows))
 
 
 def _measured(noise: str, measure: str) -> Callable[[Mapping[str, Any]], list[float]]:

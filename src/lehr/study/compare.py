@@ -68,9 +68,9 @@ def comparison(
 
 
 def default_folder(study: Study) -> Path:
-    """Where a study goes that was given no folder: the same one each time, and with more levels."""
-    levels = kinds[study.kind].levels
-    grids = tuple({name: value for name, value in grid.items() if name != levels} for grid in study.grids)
+    """Where a study goes that was given no folder: the same one each time, with more levels, and whatever the number of threads."""
+    left = (kinds[study.kind].levels, "threads")
+    grids = tuple({name: value for name, value in grid.items() if name not in left} for grid in study.grids)
     text = study.model_copy(update={"grids": grids}).model_dump_json()
     name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     return Path("runs") / f"{study.name}-{name}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lehr.base.errors import LehrError
-from lehr.base.steps import in_order, spelled
+from lehr.base.steps import in_order, parse_length, spelled
 from lehr.report.cells import Cell
 from lehr.runs import TicketSettings
 from lehr.study.definition import Run
@@ -47,11 +49,12 @@ class Copies:
 
     cells: dict[Place, BySeed]
     planned: dict[Place, set[int]]
+    order: Callable[[str], Any] = in_order
 
     @property
     def starts(self) -> list[str]:
         """The steps, in order."""
-        return sorted({start for start, label, _ in self.planned if label != WHOLE}, key=in_order)
+        return sorted({start for start, label, _ in self.planned if label != WHOLE}, key=self.order)
 
     def subnetworks(self, start: str) -> list[tuple[str, float]]:
         """What there are copies of in two orders, as `trios` takes it: a level without has no stability, whatever its controls."""
@@ -119,7 +122,18 @@ def copies_of(found: Findings) -> Copies:
                     f"{'the dense network' if run.kind == 'train' else cell.label} of seed {cell.seed} is there twice ({other.panel}; {cell.panel}): "
                     "stability is of one network, give a study whose only other panel is start"
                 )
-    return Copies(cells, planned)
+    return Copies(cells, planned, steps_in_order(found))
+
+
+def steps_in_order(found: Findings) -> Callable[[str], Any]:
+    """What steps k are sorted by: where they are, if a run tells how many steps an epoch has, else `lehr.base.steps.in_order`."""
+    runs = {run.folder: run.settings for run in found.runs}
+    for cell in found.cells:
+        settings = runs.get(Path(cell.path).name)
+        if settings is not None and settings.stop == "1" and cell.metrics and "step" in cell.metrics[-1]:
+            total = int(cell.metrics[-1]["step"])
+            return partial(parse_length, steps_per_epoch=total // settings.epochs, total=total)
+    return in_order
 
 
 def _place(run: Run) -> Place:

@@ -11,10 +11,11 @@ from statistics import fmean
 from typing import Any
 
 from lehr.analysis.stability import overlap, travel
-from lehr.base.steps import in_order, spelled
+from lehr.base.steps import spelled
 from lehr.masks import Mask
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
+from lehr.study.copies import steps_in_order
 from lehr.study.run import Findings
 from lehr.study.ticket import NAME
 
@@ -58,7 +59,7 @@ def mask_statistics(found: Findings) -> list[MaskLayerRow]:
         run = runs[Path(cell.path).name]
         if run.kind == "ticket" and cell.label in MASKS and cell.sparsity:
             groups.setdefault((spelled(run.settings.start), cell.sparsity, MASKS[cell.label]), []).append(cell)
-    rows = []
+    rows, in_order = [], steps_in_order(found)
     for start, sparsity, mask in sorted(groups, key=lambda key: (in_order(key[0]), key[1], key[2] != "ticket")):
         folders = [RunFolder(cell.path) for cell in groups[start, sparsity, mask]]
         if all(folder.mask.is_file() and folder.model.is_file() and folder.origin.is_file() for folder in folders):

@@ -24,7 +24,7 @@ from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import divided, kinds
 from lehr.study.plan import plan
-from lehr.study.run import Workers, run_study
+from lehr.study.run import Workers, as_begun, run_study
 from lehr.study.ticket import REWIND, tickets
 from lehr.training.averaging import BN_BATCHES
 from lehr.training.span import steps_per_epoch
@@ -65,6 +65,7 @@ def rewound(
     show: bool = False,
     mode: str = "weights",
     rounds: int,
+    as_before: bool = False,
     **settings: Any,
 ) -> Rewound:
     """The study of `lehr.study.ticket.tickets` for a step that is named, or for the `earliest` one that is stable.
@@ -74,6 +75,7 @@ def rewound(
         out: its folder; None for the usual one.
         branches, seeds, mode, rounds: of the tickets.
         workers, show: as in `run_study`.
+        as_before: with the threads that the folder was begun with, see `as_begun`.
         settings: any others, as in a study file of tickets.
 
     Raises:
@@ -89,7 +91,10 @@ def rewound(
     elsewhere = {length(step) for branch in branches if (step := _step(branch))}
     free = next(f"{n}it" for n in count(1) if n not in elsewhere)
     check(plan(study(free, branches)))  # what can be refused is, before anything is trained
-    out = out or default_folder(study("0", [branch for branch in branches if _step(branch) is None]))
+    plain = study("0", [branch for branch in branches if _step(branch) is None])
+    out = out or default_folder(plain)
+    if as_before:
+        settings["threads"] = as_begun(plain, out).grids[0]["threads"]
     step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **settings)
     same = tuple(branch for branch in branches if (to := _step(branch)) and length(to) == length(step))
     return Rewound(study(step, [branch for branch in branches if branch not in same]), out, step, tuple(probes), same)
@@ -138,7 +143,7 @@ def earliest(
         start = f"{step}it" if step else "0"
         grids = dense_copies(start, seeds)
         study = study_of({**values, "grids": grids, "against": ORDER, "keep": steps}, f"from step {start} on")
-        found = run_study(study, out, workers=workers, show=show)
+        found = run_study(study, out, workers=workers, show=show, aside=True)
         found.check_whole()
         whole = {run.folder for run in found.runs if run.kind == "train"}
         cells = {(cell.label, cell.seed): cell.path for cell in found.cells}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,13 +100,16 @@ class Findings:
         return [cell for cell in self.cells if cell.failed]
 
 
-def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), show: bool = False) -> Findings:
+def run_study(
+    study: Study, out: str | Path, *, workers: Workers = Workers(), show: bool = False, aside: bool = False
+) -> Findings:
     """Run what is missing of the study, and give all of it.
 
     Each row's choice (its learning rate, usually) is made by validation on the seeds that choose; the other
     seeds are then run at what was chosen. The test set chooses nothing. Runs that are done are kept, those
     that were stopped go on, those that failed are recorded and the others run. The same folder may be given to
-    several of these at once, which then share the work.
+    several of these at once, which then share the work. Runs that are done `aside`, to find out what the study will be, leave the
+    folder's description as it is, if it has one.
 
     Raises:
         LehrError: a setting is wrong, or the folder holds something else.
@@ -114,7 +118,7 @@ def run_study(study: Study, out: str | Path, *, workers: Workers = Workers(), sh
     out = Path(out).absolute()
     runs = plan(study)
     check(runs)
-    begin(study, out)
+    begin(study, out, aside=aside)
     records = gather(runs, out, read_results(out))
     board = _Board(study, runs, out, records)
     for run in runs:
@@ -165,14 +169,26 @@ def read_study_folder(out: Path) -> Findings:
     return _found(study, runs, gather(runs, out, read_results(out)), out)
 
 
-def begin(study: Study, out: Path) -> None:
-    """Write down what the folder is for; one that holds something else is refused."""
+def as_begun(study: Study, out: Path) -> Study:
+    """The study with the threads that its folder was begun with, so that runs go on whatever the number of workers is now."""
+    if not is_study(out):
+        return study
+    with suppress(LehrError):  # a damaged description is written anew
+        first, *others = {grid.get("threads") for grid in validated(Study, read_json(out / STUDY)).grids}
+        if first is not None and not others:
+            return study.model_copy(update={"grids": tuple({**grid, "threads": first} for grid in study.grids)})
+    return study
+
+
+def begin(study: Study, out: Path, *, aside: bool = False) -> None:
+    """Write down what the folder is for, unless that is known and this is `aside`; one that holds something else is refused."""
     if out.exists() and not out.is_dir():
         raise LehrError(f"{out} is a file: give a folder for the study")
     known = (out / STUDY).is_file() or (out / FILE).is_file()
     if holds_something(out) and not known:
         raise LehrError(f"{out} holds something else than a study: give an empty or a new folder")
-    write_json(out / STUDY, study.model_dump(mode="json"))
+    if not (aside and is_study(out)):
+        write_json(out / STUDY, study.model_dump(mode="json"))
 
 
 def expected(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> list[Run]:
