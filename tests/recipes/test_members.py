@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from lehr import LehrError, Mask
+from lehr import LehrError, Mask, partition
+from lehr.base.draws import Purpose, Stream
+from lehr.recipes.method import build_method
 from lehr.recipes.train import train
 from lehr.recipes.tune import tune
 from lehr.runs import ChildSettings, CycleSettings, RunFolder, TrainSettings, validated
 from lehr.runs.digest import weights_digest
+from lehr.sparsify.sample import Sample
+from lehr.sparsify.shard import Shard
 
 SHORT = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "batch_size": 64, "threads": 1}
+
+FROM_NOTHING = {**SHORT, "parent": "", "parent_digest": ""}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,26 @@ def test_parts_of_a_partition_cover_and_are_disjoint(dense, tmp_path):
     found = masks(dense, tmp_path, 3, family="partition", parts=3)
     assert (found[0] | found[1] | found[2]).sparsity == 0
     assert all((a & b).kept == 0 for a, b in ((found[0], found[1]), (found[0], found[2]), (found[1], found[2])))
+
+
+@pytest.mark.parametrize("family", ["anti-random", "partition"])
+@pytest.mark.parametrize("method", ["temperature-annealing", "random-annealing"])
+def test_members_of_one_deal_draw_on_their_own_unless_the_pair_is_to_stay_one(method, family):
+    net, shard = nn.Sequential(nn.Linear(100, 200, bias=False)), Shard("0.weight", 0, 20_000, (200, 100))
+
+    def drawn(child: int, **values) -> torch.Tensor:
+        settings = validated(
+            ChildSettings, {**FROM_NOTHING, "child": child, "family": family, "method": method, **values}
+        )
+        part = partition(net, 2, seed=settings.draw_seed)[child]
+        way = build_method(settings, part, 100)
+        stream = Stream(way.seed, "0.weight", Purpose.MASK, 0, 0, 0)
+        return Sample(stream, way.chance(0, shard), way.mirrored).chosen(shard, part["0.weight"]).double().flatten()
+
+    one, other = drawn(0, all_weights=True), drawn(1, all_weights=True)
+    assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 0.05
+    if family == "anti-random":
+        assert torch.equal(drawn(1, all_weights=True, complement=True), 1 - one)
 
 
 def test_random_children_are_independent_and_magnitude_ones_have_one_mask(dense, tmp_path):

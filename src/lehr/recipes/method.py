@@ -70,7 +70,7 @@ def build_method(settings: TuneSettings, mask: Mask, steps: int, within: Mask | 
     """
     factory = methods[settings.method]
     accepted = signature(factory).parameters
-    options: dict[str, Any] = {"seed": settings.draw_seed, "within": within}
+    options: dict[str, Any] = {"seed": settings.path_seed, "within": within}
     if "steps" in accepted:
         options["steps"] = steps
     for parameter, field in METHOD_SETTINGS.items():

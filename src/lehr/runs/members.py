@@ -11,12 +11,14 @@ from lehr.masks.granules import n_of_m_sparsity
 from lehr.runs.settings import TuneSettings
 
 APART = 1000  # between the seeds of the members of an ensemble
+SIBLING = 10**9  # and between those by which the members of one deal are drawn on the way
 
 
 class ChildSettings(TuneSettings):
     """A member of an ensemble: a subnetwork of the parent, chosen to be unlike its siblings, and tuned.
 
-    Members see their data in orders of their own. Of an anti-random pair, and of a partition, the members of one deal draw from one seed.
+    Members see their data in orders of their own. The masks of an anti-random pair, and of a partition, are dealt from one seed; what is drawn on the
+    way to them is each member's own, unless the pair is to be a complement at every draw.
     """
 
     method: str = "one-shot"
@@ -75,6 +77,11 @@ class ChildSettings(TuneSettings):
     @property
     def draw_seed(self) -> int:
         return self.seed + APART * (self.deal + 1)
+
+    @property
+    def path_seed(self) -> int:
+        place = self.child % self.parts if self.family in ("anti-random", "partition") else 0
+        return self.draw_seed + (0 if self.complement else SIBLING * place)
 
     @property
     def order_seed(self) -> int:

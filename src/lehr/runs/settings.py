@@ -99,8 +99,13 @@ class Settings(BaseModel):
 
     @property
     def draw_seed(self) -> int:
-        """The seed of what is drawn about masks."""
+        """The seed by which masks are chosen."""
         return self.seed
+
+    @property
+    def path_seed(self) -> int:
+        """The seed of what is drawn on the way to a mask."""
+        return self.draw_seed
 
     @property
     def order_seed(self) -> int:
