@@ -31,5 +31,7 @@ def test_copies_agree_and_faultless_members_have_no_correlation():
     copies = diversity(torch.stack([one, one]), torch.tensor([0, 0]))
     assert (copies.disagreement, copies.kl, copies.error_correlation) == (0.0, 0.0, pytest.approx(1.0))
     assert math.isnan(diversity(torch.stack([one, one]), torch.tensor([0, 1])).error_correlation)
+    other = torch.tensor([[0.0, 3.0], [0.0, 3.0]])  # wrong at the first: of three pairs one has errors on both sides
+    assert diversity(torch.stack([one, other, other]), torch.tensor([0, 1])).error_correlation == pytest.approx(1.0)
     with pytest.raises(LehrError, match="an ensemble of 1 has no pairs"):
         diversity(one[None], torch.tensor([0, 1]))

@@ -87,7 +87,7 @@ TABLE = {
     "method option": ((*COMPARE, "--methods", "gradual:taget=fixed"), "no option of a method 'taget'"),
     "method option form": ((*COMPARE, "--methods", "gradual:fixed"), "the option 'fixed' of gradual is not understood"),
     "initialisation": ((*TRAIN, "--init", "zeroes"), "no initialisation 'zeroes': did you mean 'zero'"),
-    "pairs": ((*GROW, "--pairs", "antirandom"), "no way to choose children 'antirandom': did you mean 'anti-random'"),
+    "pairs": ((*GROW, "--pairs", "antirandom"), "no pairing 'antirandom': did you mean 'anti-random'"),
     "children": ((*GROW, "--children", "3"), "children is 3 and anti-random makes them by 2: give a multiple of it"),
     "complement": ((*GROW, "--complement"), "draws of temperature-annealing with kept weights certain have no complement"),
     "nothing to grow from": (("ensemble", "grow", "--model", "lenet5"), "give --from, or --data and --model"),

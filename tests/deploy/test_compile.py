@@ -51,6 +51,18 @@ def small(name: str = "resnet20") -> nn.Module:
     return model.eval()
 
 
+@pytest.mark.parametrize("wrapper", ["batch-ensemble-2", "mimo-2", "tree-2", "dropout-0.1"])
+@pytest.mark.parametrize("name", ["lenet_300_100", "resnet20"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_networks_that_are_ensembles_by_themselves_give_what_they_give(wrapper, name, count):
+    torch.manual_seed(0)
+    model = create(f"{wrapper}:{name}", num_classes=10, input_shape=(3, 16, 16)).eval()
+    images = torch.randn(count, 3, 16, 16)
+    fast = lehr.compile(model, images, threads=1, measure=False)
+    with torch.no_grad():
+        assert close(fast(images), model(images))
+
+
 @pytest.mark.parametrize("measure", [False, True])
 def test_tensors_for_tensors_and_arrays_for_arrays_of_any_batch(measure):
     model = small()

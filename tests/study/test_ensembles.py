@@ -8,17 +8,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lehr import LehrError, Mask
+from lehr.analysis.paired import paired_difference
 from lehr.analysis.quality import quality
 from lehr.ensembles import mean_logits, mean_probabilities
 from lehr.recipes.ensemble import judge, open_members
 from lehr.recipes.questions import TEST, Answer, EnsembleSettings
 from lehr.recipes.train import train
 from lehr.report.cells import Cell
+from lehr.report.ensemble_rows import columns_of, words
 from lehr.report.ensembles import markdown
 from lehr.report.summary import summarise
 from lehr.runs import RunFolder, TrainSettings
+from lehr.runs.digest import weights_digest
 from lehr.study import judged as judged_module
 from lehr.study.ensembles import ensemble_rows
 from lehr.study.family import adopt, family, parents, settings_from
@@ -26,7 +30,7 @@ from lehr.study.file import study_of
 from lehr.study.judged import best_lines, judge_studies, publish
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
-from lehr.study.run import Findings, expected, run_study
+from lehr.study.run import Findings, expected, left_behind, run_study
 from lehr.study.teams import Extra, Team, left_out, teams
 from tests.study.small import bits, stopped_often
 
@@ -364,12 +368,14 @@ def test_ensembles_of_the_first_members_are_rows_of_their_own(grown):
 
 
 def test_the_plot_of_reliability_has_as_many_lines_as_can_be_told_apart():
-    def one(label, nll, seed=0, way=""):
-        return Team(label, seed, (), way=way), {"probabilities": {"nll": nll}, "reliability": [nll]}
+    def one(label, nll, seed=0, way="", count=1):
+        return Team(label, seed, (), way=way), {"probabilities": {"nll": nll}, "reliability": [nll], "count": count}
 
     judged = [one(str(i), 1.0 - 0.1 * i) for i in range(10)]
     assert best_lines(judged) == {str(i): [1.0 - 0.1 * i] for i in range(2, 10)}
-    assert best_lines([one("a", 0.5), one("a", 0.1, seed=1), one("b", 0.2, way="2")]) == {"a": [0.5]}
+    assert best_lines([one("a", 0.5), one("a", 0.1, seed=1), one("b", 0.2)]) == {"a": [0.5], "b": [0.2]}
+    sizes = best_lines([one("a", 0.5, count=4), one("a", 0.6, way="2", count=2), one("b", 0.2)])
+    assert sizes == {"a, 4": [0.5], "a, 2": [0.6], "b": [0.2]}
 
 
 def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
@@ -406,9 +412,48 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     (plain,) = (r for r in ensemble_rows(judge_studies([out], EnsembleSettings(run=""))) if r.members > 1)
     assert not {"bytes", "latency"} & set(plain.mean)
     by_child = zip(*(result["members"] for team, result in judged if len(team.runs) > 1), strict=True)
-    apart = [abs(one["accuracy"] - other["accuracy"]) / 2**0.5 for one, other in by_child]
-    assert row.mean["member spread over seeds"] == pytest.approx(sum(apart) / 4)
+    variances = [(one["accuracy"] - other["accuracy"]) ** 2 / 2 for one, other in by_child]
+    assert row.mean["member spread over seeds"] == pytest.approx((sum(variances) / 4) ** 0.5)
     assert "member spread over seeds" not in dense.mean
+
+
+def test_rows_are_held_to_another_seed_by_seed(grown):
+    _, out = grown
+    judged = judge_studies([out], EnsembleSettings(run=""), Extra(sizes=(2,)))
+    rows = {(row.label, row.members): row for row in ensemble_rows(judged, "dense parent")}
+    nll = {(team.label, len(team.runs), team.seed): result["probabilities"]["nll"] for team, result in judged}
+    found = rows["anti-random", 4].against["nll"]
+    assert found == paired_difference(
+        *([nll[label, n, seed] for seed in (0, 1)] for label, n in (("anti-random", 4), ("dense parent", 1)))
+    )
+    assert rows["dense parent", 1].against == {}
+    assert words(rows["anti-random", 4], [c for c in columns_of(list(rows.values())) if c.heading == "vs NLL"])[2] == (
+        f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    )
+    assert ensemble_rows(judged, "anti-random, 2")[0].against["nll"].n == 2
+    for name in ("anti-random", "ant-random, 2"):
+        with pytest.raises(LehrError, match=f"no ensemble '{name}'.*anti-random, 2"):
+            ensemble_rows(judged, name)
+
+
+def test_what_was_judged_of_other_weights_or_is_damaged_is_judged_anew(grown, tmp_path):
+    _, out = grown
+    shutil.copytree(out, tmp_path / "out")
+    settings = EnsembleSettings(run="")
+    before = judge_studies([tmp_path / "out"], settings)
+    kept = sorted((tmp_path / "out" / "ensembles").glob("*.json"))
+    for file, spoilt in zip(kept, ("{}", "[]", "{"), strict=False):
+        file.write_text(spoilt)
+    assert [result for _, result in judge_studies([tmp_path / "out"], settings)] == [result for _, result in before]
+    team = next(team for team, _ in before if team.label == "anti-random")
+    folder = RunFolder(team.runs[0])
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in folder.weights().items()}
+    save_file(zeros, folder.model)
+    folder.result_file.write_text(json.dumps({**folder.result(), "weights_digest": weights_digest(zeros)}))
+    again = dict(judge_studies([tmp_path / "out"], settings))
+    assert again[team]["members"][0] != dict(before)[team]["members"][0]
+    shutil.rmtree(folder.path)
+    assert dict(judge_studies([tmp_path / "out"], settings))[team] == again[team], "it outlives the run"
 
 
 def test_what_is_not_done_yet_is_left_out_and_told(grown):
@@ -467,6 +512,16 @@ def test_children_grow_from_a_run_that_is_there_already(tmp_path):
     assert (there / "result.json").read_bytes() == (tmp_path / "dense" / "result.json").read_bytes(), (
         "it was not trained again"
     )
+    assert left_behind(study, tmp_path / "out") == left_behind(study, tmp_path / "nowhere") == []
+    other = family(**given, child_epochs=2, children=2)
+    assert len(left_behind(other, tmp_path / "out")) == 2, "the parent is theirs too"
+    shutil.copytree(tmp_path / "dense", tmp_path / "changed")
+    changed = RunFolder(tmp_path / "changed")
+    weights = {name: tensor + 1 for name, tensor in changed.weights().items()}
+    save_file(weights, changed.model)
+    changed.result_file.write_text(json.dumps({**changed.result(), "weights_digest": weights_digest(weights)}))
+    with pytest.raises(LehrError, match="has a family of .*changed with other weights: give another --out"):
+        adopt(tmp_path / "changed", study, tmp_path / "out")
     with pytest.raises(LehrError, match="has other settings than the parent in"):
         adopt(tmp_path / "dense", family(**SMALL, children=2), tmp_path / "other")
     with pytest.raises(LehrError, match="is no finished dense run from its initialisation"):
@@ -505,7 +560,7 @@ def test_children_that_are_not_dealt_have_half_of_the_weights_unless_told():
         ({"children": 2, "pairs": "random", "parts": 5}, "parts is 5 and random has none: leave it out"),
         ({"children": 2, "method": "dense"}, "method is dense and a child is a subnetwork"),
         ({"children": 2, "score": "taylor"}, "score is taylor and the family anti-random has no use for it"),
-        ({"pairs": "anti"}, "no way to choose children 'anti': did you mean 'anti-random'"),
+        ({"pairs": "anti"}, "no pairing 'anti': did you mean 'anti-random'"),
         ({"pairs": "random", "children": 2, "sparsity": 0.5, "complement": True}, "complement is of anti-random pairs"),
     ],
 )

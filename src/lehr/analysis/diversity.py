@@ -18,7 +18,7 @@ class Diversity:
     Args:
         disagreement: share of inputs on which two members predict other classes, in [0, 1].
         kl: ``KL(p_i || p_j)`` of predicted probabilities in nats, both ways.
-        error_correlation: Pearson's, of who is wrong where; 1 for copies, 0 for independent errors; NaN where a member makes no error, or only errors.
+        error_correlation: Pearson's, of who is wrong where; 1 for copies, 0 for independent errors; over the pairs of members that each have errors and right answers, NaN where there is none.
     """
 
     disagreement: float
@@ -47,10 +47,11 @@ def diversity(logits: Tensor, targets: Tensor) -> Diversity:
     logs = logits.double().log_softmax(-1)
     pairs = list(combinations(range(len(logits)), 2))
     kl = [float((logs[i].exp() * (logs[i] - logs[j])).sum(-1).mean()) for a, b in pairs for i, j in ((a, b), (b, a))]
+    correlations = [one for i, j in pairs if not math.isnan(one := _correlation(wrong[i], wrong[j]))]
     return Diversity(
         disagreement=sum(float((chosen[i] != chosen[j]).double().mean()) for i, j in pairs) / len(pairs),
         kl=sum(kl) / len(kl),
-        error_correlation=sum(_correlation(wrong[i], wrong[j]) for i, j in pairs) / len(pairs),
+        error_correlation=sum(correlations) / len(correlations) if correlations else math.nan,
     )
 
 

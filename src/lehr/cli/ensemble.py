@@ -87,6 +87,7 @@ def grow(
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, parents
     from lehr.study.judged import judge_studies, missing, publish
+    from lehr.study.run import left_behind
 
     given = options.others(arguments, *HANDLED)
     given |= {"threads": threads} if threads else {}
@@ -96,6 +97,7 @@ def grow(
     of_child: dict[str, Any] = {"child_epochs": epochs, "child_lr": lr, "child_schedule": schedule}
     study = family(pairs=pairs, children=children, parts=parts, **given, **of_child, **grown_from)
     folder = out or default_folder(study)
+    gone = left_behind(study, folder)
     if weights is not None:
         adopt(weights, study, folder)
     found, folder, files = done(study, folder, workers, threads=threads, quiet=quiet, as_json=as_json)
@@ -104,6 +106,10 @@ def grow(
     settings = validated(EnsembleSettings, {"run": ""})
     judged = judge_studies([folder], settings, show=screen.show_bar(quiet, as_json))
     lacking = missing([folder])
+    if gone:
+        lacking.append(
+            f"{len(gone)} runs of another family in {folder} are in no table of it now ({gone[0]}, ...): give each family its own --out"
+        )
     _show(*publish(judged, folder, command(), settings, lacking), lacking=lacking, as_json=as_json)
 
 
@@ -133,6 +139,13 @@ def evaluate(
     sizes: Annotated[
         str | None,
         typer.Option(help="Judge the first so many members too, such as 2,4,6.", rich_help_panel=options.RUN),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold all to this row, seed by seed: its name, and the members where several have it (deep ensemble, 4).",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
     bench: Annotated[
         bool, typer.Option("--bench", help="Write each family as one file and time it.", rich_help_panel=options.RUN)
@@ -168,12 +181,18 @@ def evaluate(
         families, settings, extra, files=where if bench else None, show=screen.show_bar(quiet, as_json)
     )
     lacking = missing(families)
-    rows, files = publish(judged, where, command(), settings, lacking)
-    _show(rows, files, about=settings.about(), lacking=lacking, as_json=as_json)
+    rows, files = publish(judged, where, command(), settings, lacking, against)
+    _show(rows, files, about=settings.about(), against=against or "", lacking=lacking, as_json=as_json)
 
 
 def _show(
-    rows: list[EnsembleRow], files: dict[str, str], *, lacking: list[str], about: str = "", as_json: bool
+    rows: list[EnsembleRow],
+    files: dict[str, str],
+    *,
+    lacking: list[str],
+    about: str = "",
+    against: str = "",
+    as_json: bool,
 ) -> None:
     """The tables of ensembles, and where everything is."""
     if as_json:
@@ -183,7 +202,7 @@ def _show(
     for title, heads in GROUPS:
         tables = _tables(rows, heads, printer.width)
         if tables:
-            printer.print(screen.titled(title.format(about=about), Group(*tables)))
+            printer.print(screen.titled(title.format(about=about, against=against), Group(*tables)))
     screen.notes(lacking)
     for name, path in files.items():
         printer.print(f"[dim]{name:>12}[/]  {path}", soft_wrap=True)
@@ -195,6 +214,7 @@ GROUPS = (
     ("mean of probabilities, with a temperature fitted on validation", ("scaled NLL", "scaled ECE")),
     ("{about}", ("corrupted %", "cNLL", "cECE", "cBrier")),
     ("{about}, mean of logits", ("logits c%", "logits cNLL", "logits cECE", "logits cBrier")),
+    ("difference from {against}, paired by seed [95 %]", ("vs %", "vs NLL", "vs ECE", "vs c%", "vs cNLL", "vs cECE")),
     ("members", ("each %", "apart %", "over seeds %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net", "x at 32")),
 )

@@ -99,14 +99,19 @@ class Compiled:
         for name, key in signature.inputs_to_lifted_tensor_constants.items():
             known[name] = program.constants[key]
         shapes = {node.name: node.meta["val"].shape for node in program.graph.nodes if self._found.names.get(node.name)}
+
+        def value(name: str) -> Any:
+            """What a node gives; one that is another form of what torch made has no array of its own."""
+            return known[name] if name in known else known[self._found.names[name]].reshape(shapes[name])
+
         for stage, net in zip(self._found.stages, self._nets, strict=True):
             if net is not None and stage.graph is not None:
                 self._engine(stage, net, known, shapes)
             for node in stage.nodes:
-                arguments = torch.fx.node.map_arg(node.args, lambda n: known[n.name])
-                options = torch.fx.node.map_arg(node.kwargs, lambda n: known[n.name])
+                arguments = torch.fx.node.map_arg(node.args, lambda n: value(n.name))
+                options = torch.fx.node.map_arg(node.kwargs, lambda n: value(n.name))
                 known[node.name] = node.target(*arguments, **options)
-        outputs = [known[name] for name in self._found.outputs]
+        outputs = [value(name) for name in self._found.outputs]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _engine(self, stage: Stage, net: Net, known: dict[str, Any], shapes: Mapping[str, Any]) -> None:

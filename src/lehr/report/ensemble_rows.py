@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
+
+from lehr.analysis.paired import Difference
 
 
 @dataclass(frozen=True)
 class EnsembleRow:
-    """One kind of ensemble: mean and sample standard deviation over seeds of every measure by name.
+    """One kind of ensemble: mean and sample standard deviation over seeds of every measure by name, and differences `against` another row by seed.
 
     Measures are those of the mean of probabilities; with ``logits `` before them those of the mean of logits.
     """
@@ -20,21 +22,27 @@ class EnsembleRow:
     n: int
     mean: dict[str, float]
     sd: dict[str, float]
+    against: Mapping[str, Difference] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; an undefined spread is None."""
         sd = {name: None if math.isnan(value) else value for name, value in self.sd.items()}
         mean = {name: None if math.isnan(value) else value for name, value in self.mean.items()}
-        return {"label": self.label, "members": self.members, "n": self.n, "mean": mean, "sd": sd}
+        against = {
+            name: {side: None if math.isnan(value) else value for side, value in asdict(one).items()}
+            for name, one in self.against.items()
+        }
+        return {"label": self.label, "members": self.members, "n": self.n, "mean": mean, "sd": sd, "against": against}
 
 
 class Column(NamedTuple):
-    """A column of the table: its heading, the measure that it shows, the factor to its unit, and digits after the point (None: three that count)."""
+    """A column of the table: its heading, the measure that it shows, the factor to its unit, digits after the point (None: three that count), and whether it is of differences."""
 
     heading: str
     measure: str
     factor: float = 1
     digits: int | None = 3
+    compared: bool = False
 
 
 COLUMNS = (
@@ -54,6 +62,12 @@ COLUMNS = (
     Column("logits cNLL", "logits corrupted nll"),
     Column("logits cECE", "logits corrupted ece"),
     Column("logits cBrier", "logits corrupted brier"),
+    Column("vs %", "accuracy", 100, 2, True),
+    Column("vs NLL", "nll", 1, 3, True),
+    Column("vs ECE", "ece", 1, 3, True),
+    Column("vs c%", "corrupted accuracy", 100, 2, True),
+    Column("vs cNLL", "corrupted nll", 1, 3, True),
+    Column("vs cECE", "corrupted ece", 1, 3, True),
     Column("scaled NLL", "scaled nll"),
     Column("scaled ECE", "scaled ece"),
     Column("each %", "member accuracy", 100, 2),
@@ -74,7 +88,11 @@ COLUMNS = (
 
 def columns_of(rows: Sequence[EnsembleRow]) -> list[Column]:
     """The columns that some row has."""
-    return [column for column in COLUMNS if any(column.measure in row.mean for row in rows)]
+    return [
+        column
+        for column in COLUMNS
+        if any(column.measure in (row.against if column.compared else row.mean) for row in rows)
+    ]
 
 
 def words(row: EnsembleRow, columns: Sequence[Column]) -> list[str]:
@@ -84,7 +102,10 @@ def words(row: EnsembleRow, columns: Sequence[Column]) -> list[str]:
     ['random', '4', '90.00 ± 1.00', '', '3']
     """
     cells = []
-    for _, name, factor, digits in columns:
+    for _, name, factor, digits, compared in columns:
+        if compared:
+            cells.append(_difference(row.against[name], factor, digits or 0) if name in row.against else "")
+            continue
         if name not in row.mean or math.isnan(row.mean[name]):
             cells.append("")
             continue
@@ -93,6 +114,12 @@ def words(row: EnsembleRow, columns: Sequence[Column]) -> list[str]:
         told = f"{factor * row.mean[name]:,.{digits}f}" if digits is not None else f"{factor * row.mean[name]:.3g}"
         cells.append(told + (f" ± {sd:.{digits}f}" if shown else ""))
     return [row.label, str(row.members), *cells, str(row.n)]
+
+
+def _difference(found: Difference, factor: float, digits: int) -> str:
+    """The mean, and the interval where there is one."""
+    mean, low, high = (f"{factor * value:+.{digits}f}" for value in (found.mean, found.low, found.high))
+    return mean if found.n == 1 else f"{mean} [{low}, {high}]"
 
 
 def names(rows: Sequence[EnsembleRow]) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lehr.analysis.paired import Difference, paired_difference
+from lehr.base.errors import unknown
 from lehr.report.ensemble_rows import EnsembleRow
 from lehr.report.rows import spread
 from lehr.study.teams import Team
@@ -44,15 +46,28 @@ def study_names(teams: Sequence[Team]) -> dict[str, str]:
 
 
 MEASURES = ("accuracy", "nll", "ece", "brier")
+COMPARED = ("accuracy", "nll", "ece", "corrupted accuracy", "corrupted nll", "corrupted ece")
+Key = tuple[str, int]  # a row: its label, and how many members it has
 
 
-def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]]) -> list[EnsembleRow]:
-    """Rows in the order of the teams, from what `lehr.recipes.ensemble.judge` gives for each of them."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for label, (_, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
-        groups.setdefault((label, result["count"]), []).append(result)
+def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]], against: str | None = None) -> list[EnsembleRow]:
+    """Rows in the order of the teams, from what `lehr.recipes.ensemble.judge` gives for each of them.
+
+    Args:
+        judged: the teams with that.
+        against: the name of the row that the others are held to, seed by seed; None for none.
+
+    Raises:
+        LehrError: no row has that name.
+    """
+    groups: dict[Key, dict[int, dict[str, Any]]] = {}
+    for label, (team, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
+        own = groups.setdefault((label, result["count"]), {})
+        own[-1 - len(own) if team.seed in own else team.seed] = result
+    reference = None if against is None else groups[_key(against, list(groups))]
     rows = []
-    for (label, count), results in groups.items():
+    for (label, count), by_seed in groups.items():
+        results = list(by_seed.values())
         found = [_measures(result) for result in results]
         columns = {
             name: [one[name] for one in found if name in one] for name in dict.fromkeys(n for one in found for n in one)
@@ -60,21 +75,41 @@ def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]]) -> list[Ensembl
         mean = {name: statistics.fmean(values) for name, values in columns.items()}
         if len(results) > 1 and count > 1:
             mean["member spread over seeds"] = _spread_over_seeds(results)
-        rows.append(
-            EnsembleRow(label, count, len(found), mean, {name: spread(values) for name, values in columns.items()})
-        )
+        sd = {name: spread(values) for name, values in columns.items()}
+        compared = {} if reference is None or reference is by_seed else _differences(by_seed, reference)
+        rows.append(EnsembleRow(label, count, len(found), mean, sd, compared))
     return rows
 
 
+def _key(name: str, keys: Sequence[Key]) -> Key:
+    """The row of that name: a label, or a label and the number of members where several have it."""
+    called = {f"{label}, {count}": (label, count) for label, count in keys}
+    alone = [label for label, _ in keys]
+    called |= {label: (label, count) for label, count in keys if alone.count(label) == 1}
+    if name not in called:
+        raise unknown("ensemble", name, called)
+    return called[name]
+
+
+def _differences(own: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]]) -> dict[str, Difference]:
+    """By measure, over the seeds that both have."""
+    pairs = [(_measures(own[seed]), _measures(other[seed])) for seed in own if seed in other]
+    return {
+        name: paired_difference([a[name] for a, _ in pairs], [b[name] for _, b in pairs])
+        for name in COMPARED
+        if pairs and all(name in one for pair in pairs for one in pair)
+    }
+
+
 def _spread_over_seeds(results: Sequence[dict[str, Any]]) -> float:
-    """The sample standard deviation over seeds of a member's accuracy, mean over members.
+    """The standard deviation over seeds of a member's accuracy: the root of the sample variance, mean over members.
 
     >>> one, other = ({"members": [{"accuracy": a}, {"accuracy": b}]} for a, b in ((0.5, 0.9), (0.7, 0.9)))
     >>> round(_spread_over_seeds([one, other]), 4)
-    0.0707
+    0.1
     """
     by_member = zip(*([one["accuracy"] for one in result["members"]] for result in results), strict=True)
-    return statistics.fmean(map(statistics.stdev, by_member))
+    return math.sqrt(statistics.fmean(map(statistics.variance, by_member)))
 
 
 def _measures(result: dict[str, Any]) -> dict[str, float]:

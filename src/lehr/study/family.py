@@ -12,6 +12,7 @@ from lehr.base.files import write_beside
 from lehr.masks.granules import n_of_m_sparsity
 from lehr.recipes.parent import DATA, parent_settings
 from lehr.runs import RunFolder, TrainSettings
+from lehr.runs.digest import weights_digest
 from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.kinds import FILLED, SHARED
@@ -43,7 +44,7 @@ def family(
     ('child', [0, 1, 2, 3])
     """
     if pairs not in PAIRS:
-        raise unknown("way to choose children", pairs, PAIRS)
+        raise unknown("pairing", pairs, PAIRS)
     require(children >= 1, f"children is {children}: give at least 1")
     require(parts == 2 or pairs == "partition", f"parts is {parts} and {pairs} has none: leave it out")
     dealt = {"anti-random": 2, "partition": parts}.get(pairs)
@@ -115,7 +116,7 @@ def adopt(run: str | Path, study: Study, out: Path) -> None:
     """Put a copy of a finished run where the study would train the same one.
 
     Raises:
-        LehrError: the study has no such run: its settings differ.
+        LehrError: the study has no such run: its settings differ; or there is one of other weights.
     """
     folder = RunFolder(run)
     wanted = folder.settings().digest
@@ -123,7 +124,12 @@ def adopt(run: str | Path, study: Study, out: Path) -> None:
     for own in plan(study):
         if own.kind == "train" and own.settings.digest == wanted:
             there = own.path(out)
-            if not RunFolder(there).done:
+            known = RunFolder(there)
+            require(
+                not known.model.is_file() or weights_digest(known.weights()) == weights_digest(folder.weights()),
+                f"{out} has a family of {run} with other weights: give another --out",
+            )
+            if not known.done:
                 result_last = sorted(folder.path.iterdir(), key=lambda file: file.name == "result.json")  # it says done
                 for file in result_last:
                     if file.is_file() and not file.name.startswith("."):

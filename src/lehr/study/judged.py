@@ -25,7 +25,7 @@ from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar
 
 FOLDER = "ensembles"
-VERSION = "3"  # of what is judged: an older judgement is made again
+VERSION = "4"  # of what is judged: an older judgement is made again
 BESIDE = "size.lehr"  # of what is no family, written to be weighed
 MANY = 32  # examples at once, beside one
 Judged = list[tuple[Team, dict[str, Any]]]
@@ -62,17 +62,31 @@ def judge_studies(
     names = study_names([team for _, team in found])
     for folder, team in found:
         kept = folder / FOLDER / f"{_name(team, settings)}.json"
-        if kept.is_file():
-            result = read_json(kept)
-        else:
+        result = _known(kept, weights := _digests(team))
+        if result is None:
             members = _open(team)
             result = judge(members, settings, answers=asking.answers(team, members))
-            write_json(kept, result)
+            write_json(kept, {**result, "weights": weights})
         asking.over(team)
         judged.append((team, result))
     if files is not None:
         judged = _measured(judged, files, names, show=show)
     return judged
+
+
+def _known(kept: Path, weights: Sequence[str | None]) -> dict[str, Any] | None:
+    """What was found before; None where that was of other weights, as far as they are there, or the file is damaged."""
+    with suppress(LehrError):
+        result = read_json(kept) if kept.is_file() else None
+        if isinstance(result, dict) and len(before := result.pop("weights", ())) == len(weights):
+            same = all(now in (None, then) for now, then in zip(weights, before, strict=True))
+            return result if same and "probabilities" in result else None
+    return None
+
+
+def _digests(team: Team) -> list[str | None]:
+    """Of the weights of every run; None where nothing is left of it."""
+    return [folder.result().get("weights_digest") if folder.done else None for folder in map(RunFolder, team.runs)]
 
 
 def _measured(judged: Judged, files: Path, names: dict[str, str], *, show: bool) -> Judged:
@@ -161,12 +175,19 @@ def missing(folders: Sequence[Path]) -> list[str]:
 
 
 def publish(
-    judged: Judged, out: Path, command: Sequence[str], settings: EnsembleSettings, lacking: Sequence[str] = ()
+    judged: Judged,
+    out: Path,
+    command: Sequence[str],
+    settings: EnsembleSettings,
+    lacking: Sequence[str] = (),
+    against: str | None = None,
 ) -> tuple[list[EnsembleRow], dict[str, str]]:
-    """Write table, plots, numbers and a page of what was judged, and what is `missing`; the rows, and the paths by name."""
-    rows = ensemble_rows(judged)
+    """Write table, plots, numbers and a page of what was judged, `against` a row of it, and what is `missing`; the rows, and the paths by name."""
+    rows = ensemble_rows(judged, against)
     about = settings.about() if settings.asked else ""
-    told = [*([f"Corrupted: {about}."] if about else []), *lacking]
+    told = [f"Corrupted: {about}."] if about else []
+    told += [f"vs: the difference from {against}, paired by seed [95 %]."] if against else []
+    told += lacking
     write_text(out / "ensembles.md", markdown(rows) + "".join(f"\n{text}\n" for text in told))
     write_json(out / "ensembles.json", {
         "rows": [row.as_dict() for row in rows], "left_out": list(lacking),
@@ -187,11 +208,14 @@ def publish(
 
 
 def best_lines(judged: Judged) -> dict[str, Any]:
-    """The reliability of the whole families that are best by NLL, as many as can be told apart in a plot; each at its first seed."""
+    """The reliability of the ensembles that are best by NLL, as many as can be told apart in a plot; each at its first seed."""
     firsts: dict[str, dict[str, Any]] = {}
-    for label, (team, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
-        if not team.way.isdigit():
-            firsts.setdefault(label, result)
+    called = labels([team for team, _ in judged])
+    counts = {
+        label: {r["count"] for name, (_, r) in zip(called, judged, strict=True) if name == label} for label in called
+    }
+    for label, (_, result) in zip(called, judged, strict=True):
+        firsts.setdefault(f"{label}, {result['count']}" if len(counts[label]) > 1 else label, result)
     best = sorted(firsts, key=lambda label: firsts[label]["probabilities"]["nll"])[:CURVES]
     return {label: result["reliability"] for label, result in firsts.items() if label in best}
 

@@ -180,6 +180,17 @@ def as_begun(study: Study, out: Path) -> Study:
     return study
 
 
+def left_behind(study: Study, out: Path) -> list[str]:
+    """Folders of runs that are done in `out` and that this study has no place for, although the one that was described there until now has."""
+    if not is_study(out):
+        return []
+    with suppress(LehrError):
+        kept = {run.name for run in plan(study)}
+        before = plan(validated(Study, read_json(out / STUDY)))
+        return [run.folder for run in before if run.name not in kept and RunFolder(run.path(out)).done]
+    return []
+
+
 def begin(study: Study, out: Path, *, aside: bool = False) -> None:
     """Write down what the folder is for, unless that is known and this is `aside`; one that holds something else is refused."""
     if out.exists() and not out.is_dir():

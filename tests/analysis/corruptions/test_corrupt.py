@@ -100,8 +100,14 @@ BAD = [
     (IMAGES.float(), "fog", 1, {}, "the images are torch.float32: give raw pixel values as torch.uint8"),
     (IMAGES[0], "fog", 1, {}, "the images have shape (3, 32, 32): give (N, 1 or 3, height, width)"),
     (IMAGES[:, :2], "fog", 1, {}, "the images have shape (1, 2, 32, 32): give (N, 1 or 3, height, width)"),
-    (IMAGES[..., :8, :8], "fog", 1, {}, "the images are 8x8: corruptions need at least 16x16, so enlarge them first"),
-    (IMAGES[..., :15], "fog", 1, {}, "the images are 32x15: corruptions need at least 16x16"),
+    (
+        IMAGES[..., :8, :8],
+        "fog",
+        1,
+        {},
+        "the images are 8x8 and corruptions need at least 16x16: give a data set of larger ones",
+    ),
+    (IMAGES[..., :15], "fog", 1, {}, "the images are 32x15 and corruptions need at least 16x16"),
 ]
 
 

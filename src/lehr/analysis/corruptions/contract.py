@@ -46,9 +46,9 @@ def check_size(height: int, width: int) -> None:
     >>> check_size(8, 8)
     Traceback (most recent call last):
         ...
-    lehr.base.errors.LehrError: the images are 8x8: corruptions need at least 16x16, so enlarge them first
+    lehr.base.errors.LehrError: the images are 8x8 and corruptions need at least 16x16: give a data set of larger ones
     """
-    message = f"the images are {height}x{width}: corruptions need at least {SMALLEST}x{SMALLEST}, so enlarge them first"
+    message = f"the images are {height}x{width} and corruptions need at least {SMALLEST}x{SMALLEST}: give a data set of larger ones"
     require(min(height, width) >= SMALLEST, message)
 
 
