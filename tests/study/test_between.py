@@ -39,7 +39,7 @@ def test_a_file_of_measurements_that_is_damaged_is_told(tmp_path, held):
 
 def test_where_weights_are_gone_it_says_what_was_measured_while_they_were_there(tmp_path):
     (tmp_path / FILE).write_text(
-        '{"a b barrier test 5 20": [0.1], "a b barrier test 7 0": [0.2], "a c barrier test 9 0": [0.2]}'
+        '{"a b barrier test 5 20": [0.1], "a b barrier test 7 0": [0.2], "a b barrier train 3 3": [0.1], "a c barrier test 9 0": [0.2]}'
     )
     for run in "ab":
         (tmp_path / run).mkdir()

@@ -434,6 +434,8 @@ def test_rows_are_held_to_another_seed_by_seed(grown):
     for name in ("anti-random", "ant-random, 2"):
         with pytest.raises(LehrError, match=f"no ensemble '{name}'.*anti-random, 2"):
             ensemble_rows(judged, name)
+    with pytest.raises(LehrError, match="no ensemble 'deep'"):
+        judge_studies([out], EnsembleSettings(run=""), against="deep")
 
 
 def test_what_was_judged_of_other_weights_or_is_damaged_is_judged_anew(grown, tmp_path):

@@ -177,11 +177,13 @@ def evaluate(
     settings.check()
     extra = Extra(deep, swag, () if sizes is None else options.whole_numbers(sizes, "sizes"))
     where = out or families[0]
-    judged = judge_studies(
-        families, settings, extra, files=where if bench else None, show=screen.show_bar(quiet, as_json)
-    )
+    show = screen.show_bar(quiet, as_json)
+    judged = judge_studies(families, settings, extra, against=against, show=show)
     lacking = missing(families)
     rows, files = publish(judged, where, command(), settings, lacking, against)
+    if bench:  # whatever happens while they are weighed and timed, what was found before is there
+        judged = judge_studies(families, settings, extra, files=where, show=show)
+        rows, files = publish(judged, where, command(), settings, lacking, against)
     _show(rows, files, about=settings.about(), against=against or "", lacking=lacking, as_json=as_json)
 
 

@@ -51,7 +51,8 @@ def _kept(out: Path, runs: tuple[str, ...], what: str, measured: Callable[[], li
         try:
             values = measured()
         except LehrError:
-            _check_weights(runs, out, [key.removeprefix(f"{names} ") for key in known if key.startswith(names)])
+            alike = f"{names} {' '.join(what.split()[:2])} "  # of the same part
+            _check_weights(runs, out, [key.removeprefix(alike) for key in known if key.startswith(alike)])
             raise
         write_json(file, _read(file) | {name: values})  # read again: others measure too, and it took a while
     return list(values)
@@ -65,8 +66,7 @@ def _check_weights(runs: Iterable[str], out: Path, known: Iterable[str]) -> None
     """Raise where there are none to measure, and say what was measured while there were."""
     for run in runs:
         if not RunFolder(run).model.is_file():
-            barriers = sorted(told.split()[-2:] for told in known if told.startswith("barrier"))
-            kept = "; ".join(f"--points {points} --bn-batches {batches}" for points, batches in barriers)
+            kept = "; ".join("--points {} --bn-batches {}".format(*told.split()) for told in sorted(known))
             raise LehrError(
                 f"the weights of {run} are gone, and this was not measured while they were there: "
                 + (f"measured was {kept}; give those, or " if kept else "")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lehr.base.errors import LehrError, require
+from lehr.base.errors import LehrError, require, unknown
 from lehr.base.files import read_json, write_json, write_text
 from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
@@ -36,6 +36,7 @@ def judge_studies(
     settings: EnsembleSettings,
     extra: Extra = NOTHING,
     *,
+    against: str | None = None,
     files: Path | None = None,
     show: bool = False,
 ) -> Judged:
@@ -45,11 +46,12 @@ def judge_studies(
         folders: of the studies.
         settings: on what they are judged.
         extra: what is made beside each study's own families, in one study at least.
+        against: the row that the others will be held to; None for none.
         files: where families are written as one file each, and every row's first ensemble is weighed and timed, anew each time; None for neither.
         show: a progress bar.
 
     Raises:
-        LehrError: there is no study, or all of its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for.
+        LehrError: there is no study, or all of its runs failed, or weights were not kept of one that is not judged yet, or no study has what `extra` asks for, or a row like `against`.
     """
     found: list[tuple[Path, Team]] = []
     for folder in {folder.resolve(): folder for folder in folders}.values():  # a study that is given twice counts once
@@ -57,6 +59,9 @@ def judge_studies(
     if not found:
         raise LehrError(next(iter(missing(folders)), "there is no ensemble in these studies: give others"))
     extra.check([team for _, team in found])
+    called = labels([team for _, team in found])
+    if against is not None and against not in called and against.rpartition(", ")[0] not in called:
+        raise unknown("ensemble", against, dict.fromkeys(called))
     judged: Judged = []
     asking = _Asking(settings, [team for _, team in found], show=show)
     names = study_names([team for _, team in found])
