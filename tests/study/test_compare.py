@@ -86,6 +86,8 @@ def test_a_folder_keeps_its_threads_however_many_workers_there_are_now(tmp_path)
     assert as_begun(two, tmp_path) == two
     begin(one, tmp_path)
     assert as_begun(two, tmp_path) == one
+    begin(comparison(["one-shot"], **{**SMALL, "threads": [1, 2]}), tmp_path)
+    assert as_begun(two, tmp_path) == two, "a study of several has none of its own"
     (tmp_path / "study.json").write_text("{")
     assert as_begun(two, tmp_path) == two, "what is damaged is written anew"
 

@@ -444,7 +444,7 @@ def test_what_was_judged_of_other_weights_or_is_damaged_is_judged_anew(grown, tm
     settings = EnsembleSettings(run="")
     before = judge_studies([tmp_path / "out"], settings)
     kept = sorted((tmp_path / "out" / "ensembles").glob("*.json"))
-    for file, spoilt in zip(kept, ("{}", "[]", "{"), strict=False):
+    for file, spoilt in zip(kept, ('{"probabilities": 1, "weights": 3}', "[]", "{"), strict=False):
         file.write_text(spoilt)
     assert [result for _, result in judge_studies([tmp_path / "out"], settings)] == [result for _, result in before]
     team = next(team for team, _ in before if team.label == "anti-random")

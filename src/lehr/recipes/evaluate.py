@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lehr.analysis.cost import cost
 from lehr.analysis.quality import Quality, predictions, quality
 from lehr.base.errors import LehrError
-from lehr.data import Dataset, Examples, evaluation_batches
+from lehr.data import Examples, evaluation_batches
 from lehr.recipes.corrupted import CorruptedSettings, corrupted_scores
 from lehr.recipes.ending import nonzeros
 from lehr.recipes.network import open_network
@@ -28,7 +28,7 @@ class EvaluateSettings(CorruptedSettings):
 
 
 def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]:
-    """Scores, sparsity by layer and FLOPs of a network; with `corrupted` also on corrupted images.
+    """Scores, sparsity by layer and FLOPs of a network; with `corrupted` also on corrupted images. Asked on the GPU where there is one.
 
     Raises `LehrError` where the network, its data or the corrupted files do not fit together.
     """
@@ -41,7 +41,10 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     if settings.examples is not None:
         examples = examples.first(settings.examples)
     price, left = cost(model, data.blank(1), network.mask), nonzeros(model)
-    clean = judged(model, data, evaluation_batches(examples, data))
+    place = together.state().device
+    layout = input_layout(model.to(place), data.blank(2).to(place))
+    judged = partial(_quality, model, device=place, layout=layout)
+    clean = judged(evaluation_batches(examples, data))
     result: dict[str, Any] = {
         "run": settings.run,
         "task": data.task,
@@ -60,12 +63,9 @@ def evaluate(settings: EvaluateSettings, *, bar: Bar = SILENT) -> dict[str, Any]
     if data.task == "language-modelling":
         result["bits_per_character"] = clean.nll / math.log(2)
     if settings.asked:
-        result["corrupted"] = corrupted_scores(partial(judged, model, data), data, examples, settings, bar)
+        result["corrupted"] = corrupted_scores(judged, data, examples, settings, bar)
     return result
 
 
-def judged(model: nn.Module, data: Dataset, batches: Iterator[tuple[Tensor, Tensor]]) -> Quality:
-    """The scores of a network's answers, asked on the GPU where there is one."""
-    place = together.state().device
-    layout = input_layout(model.to(place), data.blank(2).to(place))
-    return quality(*predictions(model, batches, place, layout))
+def _quality(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], **where: Any) -> Quality:
+    return quality(*predictions(model, batches, **where))

@@ -123,6 +123,15 @@ def _difference(found: Difference, factor: float, digits: int) -> str:
 
 
 def names(rows: Sequence[EnsembleRow]) -> list[str]:
-    """What the rows are called where members have no column: ensembles of one label go by their number."""
-    labels = [row.label for row in rows]
-    return [f"{row.label}, {row.members}" if labels.count(row.label) > 1 else row.label for row in rows]
+    """What the rows are called where members have no column."""
+    return numbered([(row.label, row.members) for row in rows])
+
+
+def numbered(kinds: Sequence[tuple[str, int]]) -> list[str]:
+    """What ensembles of a label and so many members are called: those of one label go by their number.
+
+    >>> numbered([("dense", 1), ("random", 2), ("random", 4)])
+    ['dense', 'random, 2', 'random, 4']
+    """
+    labels = [label for label, _ in dict.fromkeys(kinds)]
+    return [f"{label}, {members}" if labels.count(label) > 1 else label for label, members in kinds]

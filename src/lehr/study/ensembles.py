@@ -10,7 +10,7 @@ from typing import Any
 
 from lehr.analysis.paired import Difference, paired_difference
 from lehr.base.errors import unknown
-from lehr.report.ensemble_rows import EnsembleRow
+from lehr.report.ensemble_rows import EnsembleRow, numbered
 from lehr.report.rows import spread
 from lehr.study.teams import Team
 
@@ -64,7 +64,10 @@ def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]], against: str | 
     for label, (team, result) in zip(labels([team for team, _ in judged]), judged, strict=True):
         own = groups.setdefault((label, result["count"]), {})
         own[-1 - len(own) if team.seed in own else team.seed] = result
-    reference = None if against is None else groups[_key(against, list(groups))]
+    called = dict(zip(numbered(list(groups)), groups.values(), strict=True))
+    if against is not None and against not in called:
+        raise unknown("ensemble", against, called)
+    reference = None if against is None else called[against]
     rows = []
     for (label, count), by_seed in groups.items():
         results = list(by_seed.values())
@@ -79,16 +82,6 @@ def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]], against: str | 
         compared = {} if reference is None or reference is by_seed else _differences(by_seed, reference)
         rows.append(EnsembleRow(label, count, len(found), mean, sd, compared))
     return rows
-
-
-def _key(name: str, keys: Sequence[Key]) -> Key:
-    """The row of that name: a label, or a label and the number of members where several have it."""
-    called = {f"{label}, {count}": (label, count) for label, count in keys}
-    alone = [label for label, _ in keys]
-    called |= {label: (label, count) for label, count in keys if alone.count(label) == 1}
-    if name not in called:
-        raise unknown("ensemble", name, called)
-    return called[name]
 
 
 def _differences(own: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]]) -> dict[str, Difference]:

@@ -16,7 +16,7 @@ from lehr.recipes.ensemble import Members, judge, open_members, sampled
 from lehr.recipes.ensemble_bench import latency, pack_members
 from lehr.recipes.questions import Answers, EnsembleSettings, Questions, alike, ask
 from lehr.report.drawing import CURVES
-from lehr.report.ensemble_rows import EnsembleRow
+from lehr.report.ensemble_rows import EnsembleRow, numbered
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import ensemble_rows, labels, study_names
@@ -83,9 +83,9 @@ def _known(kept: Path, weights: Sequence[str | None]) -> dict[str, Any] | None:
     """What was found before; None where that was of other weights, as far as they are there, or the file is damaged."""
     with suppress(LehrError):
         result = read_json(kept) if kept.is_file() else None
-        if isinstance(result, dict) and len(before := result.pop("weights", ())) == len(weights):
-            same = all(now in (None, then) for now, then in zip(weights, before, strict=True))
-            return result if same and "probabilities" in result else None
+        before = result.pop("weights", None) if isinstance(result, dict) and "probabilities" in result else None
+        if isinstance(before, list) and len(before) == len(weights):
+            return result if all(now in (None, then) for now, then in zip(weights, before, strict=True)) else None
     return None
 
 
@@ -215,12 +215,9 @@ def publish(
 def best_lines(judged: Judged) -> dict[str, Any]:
     """The reliability of the ensembles that are best by NLL, as many as can be told apart in a plot; each at its first seed."""
     firsts: dict[str, dict[str, Any]] = {}
-    called = labels([team for team, _ in judged])
-    counts = {
-        label: {r["count"] for name, (_, r) in zip(called, judged, strict=True) if name == label} for label in called
-    }
-    for label, (_, result) in zip(called, judged, strict=True):
-        firsts.setdefault(f"{label}, {result['count']}" if len(counts[label]) > 1 else label, result)
+    kinds = [(label, r["count"]) for label, (_, r) in zip(labels([team for team, _ in judged]), judged, strict=True)]
+    for name, (_, result) in zip(numbered(kinds), judged, strict=True):
+        firsts.setdefault(name, result)
     best = sorted(firsts, key=lambda label: firsts[label]["probabilities"]["nll"])[:CURVES]
     return {label: result["reliability"] for label, result in firsts.items() if label in best}
 

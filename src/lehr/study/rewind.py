@@ -93,8 +93,8 @@ def rewound(
     check(plan(study(free, branches)))  # what can be refused is, before anything is trained
     plain = study("0", [branch for branch in branches if _step(branch) is None])
     out = out or default_folder(plain)
-    if as_before:
-        settings["threads"] = as_begun(plain, out).grids[0]["threads"]
+    if as_before and (threads := as_begun(plain, out).grids[0].get("threads")):
+        settings["threads"] = threads
     step, probes = earliest(out, seeds=seeds, workers=workers, show=show, **settings)
     same = tuple(branch for branch in branches if (to := _step(branch)) and length(to) == length(step))
     return Rewound(study(step, [branch for branch in branches if branch not in same]), out, step, tuple(probes), same)

@@ -159,34 +159,35 @@ def is_study(folder: Path) -> bool:
 
 def read_study_folder(out: Path) -> Findings:
     """What has been found so far in a study's folder; its description and its file of results alone will do."""
+    study = _described(out)
+    runs = plan(study)
+    return _found(study, runs, gather(runs, out, read_results(out)), out)
+
+
+def _described(out: Path) -> Study:
+    """What a folder says that it is for."""
     if not is_study(out):
         raise LehrError(f"there is no study in {out}: give the folder that `lehr study run` had as --out")
     value = read_json(out / STUDY)
     if not isinstance(value, dict):
         raise LehrError(f"{out / STUDY} is damaged: it describes no study; start the study again to make it anew")
-    study = validated(Study, value)
-    runs = plan(study)
-    return _found(study, runs, gather(runs, out, read_results(out)), out)
+    return validated(Study, value)
 
 
 def as_begun(study: Study, out: Path) -> Study:
     """The study with the threads that its folder was begun with, so that runs go on whatever the number of workers is now."""
-    if not is_study(out):
-        return study
-    with suppress(LehrError):  # a damaged description is written anew
-        first, *others = {grid.get("threads") for grid in validated(Study, read_json(out / STUDY)).grids}
-        if first is not None and not others:
+    with suppress(LehrError):  # a new folder; a damaged description is written anew
+        first, *others = (grid.get("threads") for grid in _described(out).grids)
+        if type(first) is int and all(other == first for other in others):
             return study.model_copy(update={"grids": tuple({**grid, "threads": first} for grid in study.grids)})
     return study
 
 
 def left_behind(study: Study, out: Path) -> list[str]:
     """Folders of runs that are done in `out` and that this study has no place for, although the one that was described there until now has."""
-    if not is_study(out):
-        return []
     with suppress(LehrError):
+        before = plan(_described(out))
         kept = {run.name for run in plan(study)}
-        before = plan(validated(Study, read_json(out / STUDY)))
         return [run.folder for run in before if run.name not in kept and RunFolder(run.path(out)).done]
     return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,15 @@ def test_a_border_by_hand():
     assert lines.tolist() == [0]
     assert table[0, :4].tolist() == [-1] * 4, "nothing is above the image"
     assert table[0, 4:].tolist() == [WORDS + lane for lane in range(12)], "else the pixel of the patch above"
+
+
+def test_the_border_of_a_large_image_takes_less_than_the_image():
+    layout = Layout(1, 512, 512, 1, (4, 4), (128, 128)).with_halo((1, 1, 1, 1))
+    tracemalloc.start()
+    layout.border()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < layout.lines * layout.lanes * 4
 
 
 def test_in_bf16_two_lanes_share_a_word():

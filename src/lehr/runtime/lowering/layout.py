@@ -80,12 +80,15 @@ class Layout:
     @cached_property
     def places(self) -> Table:
         """Where each pixel lies among the numbers of its channel: (samples, height, width)."""
-        sample, row, column = np.ogrid[: self.samples, : self.height, : self.width]
+        return self._place(*np.ogrid[: self.samples, : self.height, : self.width])
+
+    def _place(self, sample: NDArray[Any], row: NDArray[Any], column: NDArray[Any]) -> Table:
+        """That of some pixels."""
         (ph, pw), (gy, gx) = self.patch, self.grid
         lane = (sample * gy + row // ph) * gx + column // pw
         line = (row % ph + self.halo[0]) * self.row + column % pw + self.halo[1]
-        places: Table = (line * self.lanes + _element(lane, self.lanes)).astype(np.int32)
-        return places
+        place: Table = (line * self.lanes + _element(lane, self.lanes)).astype(np.int32)
+        return place
 
     @cached_property
     def _lanes(self) -> tuple[Table, Table, Table]:
@@ -123,7 +126,7 @@ class Layout:
         sample, y, x = self.pixels(line)
         inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
         table = np.full(inside.shape, -1, dtype=np.int32)
-        table[inside] = self.places[sample[inside], y[inside], x[inside]]
+        table[inside] = self._place(sample[inside], y[inside], x[inside])
         in_order = np.empty_like(table)
         in_order[:, _element(np.arange(self.lanes), self.lanes)] = table
         return line, in_order
