@@ -10,6 +10,7 @@ from torch import Tensor
 from lehr import LehrError
 from lehr.base.draws import Purpose, Stream
 from lehr.data import Batches, Dataset, Split, evaluation_batches, load
+from lehr.data.batches import evaluation_size
 from lehr.data.images import Pixels, crop_and_flip
 
 sources = import_module("lehr.data.sources").sources
@@ -116,6 +117,23 @@ def test_normalising_is_by_channel():
     assert y[0, 0].unique().tolist() == [10.0]
     assert y[0, 1].unique().tolist() == [2.5]
     assert torch.cat([y for _, y in evaluation_batches(make(25).test, data, 10)]).tolist() == list(range(25))
+
+
+@pytest.mark.parametrize(
+    ("shape", "on_cpu", "on_gpu"),
+    [
+        ((64,), 128, 1000),
+        ((3, 16, 16), 128, 1000),
+        ((3, 32, 32), 65, 1000),
+        ((3, 224, 224), 4, 26),
+        ((3, 4096, 4096), 1, 1),
+    ],
+)
+def test_as_many_are_judged_at_a_time_as_caches_or_a_gpu_like(shape, on_cpu, on_gpu, monkeypatch):
+    data = replace(make(2), input_shape=shape)
+    for there, size in ((False, on_cpu), (True, on_gpu)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert evaluation_size(data) == size
 
 
 def test_bad_input_is_one_clear_sentence(monkeypatch, tmp_path):

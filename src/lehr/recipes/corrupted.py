@@ -14,7 +14,7 @@ from torch import Tensor
 from lehr.analysis.corruptions import DEVIATIONS, PUBLISHED, SEVERITIES, corrupt, corruptions, load_published
 from lehr.analysis.quality import Quality, mean_quality
 from lehr.base.errors import LehrError, one_line, require
-from lehr.data import Dataset, Examples, Split
+from lehr.data import Dataset, Examples, Split, evaluation_batches
 from lehr.recipes.network import JudgeSettings
 from lehr.training.progress import Bar
 
@@ -124,4 +124,4 @@ def corrupted_images(examples: Examples, settings: CorruptedSettings, name: str,
 def prepared(parts: Iterable[Split], data: Dataset) -> Batches:
     """The images as networks take them, with their targets."""
     for part in parts:
-        yield data.prepare.judged(part.inputs), part.targets
+        yield from evaluation_batches(part, data)
