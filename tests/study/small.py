@@ -12,7 +12,8 @@ from lehr.base.errors import Interrupted
 from lehr.report.table import markdown_table
 from lehr.study.definition import Study
 from lehr.study.file import study_of
-from lehr.study.run import Findings, run_study
+from lehr.study.findings import Findings
+from lehr.study.run import run_study
 from lehr.training import loop
 
 SETTINGS = {

@@ -9,7 +9,7 @@ from lehr.report.rows import Row
 from lehr.study.compare import comparison, default_folder
 from lehr.study.plan import plan
 from lehr.study.publish import best_cell
-from lehr.study.run import as_begun, begin, run_study
+from lehr.study.run import run_study
 from lehr.study.ticket import tickets
 
 SMALL = {
@@ -78,18 +78,8 @@ def test_a_comparison_has_its_own_folder(tmp_path):
     one, same = (comparison(["one-shot"], **SMALL) for _ in range(2))
     assert default_folder(one) == default_folder(same) != default_folder(comparison(["gradual"], **SMALL))
     assert default_folder(one).name.startswith("lenet-300-100-on-digits-")
-
-
-def test_a_folder_keeps_its_threads_however_many_workers_there_are_now(tmp_path):
-    one, two = (comparison(["one-shot"], **{**SMALL, "threads": n}) for n in (1, 2))
-    assert default_folder(one) == default_folder(two)
-    assert as_begun(two, tmp_path) == two
-    begin(one, tmp_path)
-    assert as_begun(two, tmp_path) == one
-    begin(comparison(["one-shot"], **{**SMALL, "threads": [1, 2]}), tmp_path)
-    assert as_begun(two, tmp_path) == two, "a study of several has none of its own"
-    (tmp_path / "study.json").write_text("{")
-    assert as_begun(two, tmp_path) == two, "what is damaged is written anew"
+    threads = [default_folder(comparison(["one-shot"], **SMALL, threads=n)) for n in (1, 2)]
+    assert threads[0] == threads[1]
 
 
 def test_more_levels_go_into_the_same_folder():

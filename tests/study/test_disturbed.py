@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 from lehr.study.definition import Study
+from lehr.study.folder import read_study_folder
 from lehr.study.results import FILE, read_results
-from lehr.study.run import read_study_folder, run_study
+from lehr.study.run import run_study
 from lehr.study.ticket import tickets
 from tests.cli.test_bad_input import Shell
 from tests.cli.test_commands import ENV

@@ -24,13 +24,16 @@ from lehr.report.summary import summarise
 from lehr.runs import RunFolder, TrainSettings
 from lehr.runs.digest import weights_digest
 from lehr.study import judged as judged_module
+from lehr.study.choice import expected
 from lehr.study.ensembles import ensemble_rows
 from lehr.study.family import adopt, family, parents, settings_from
 from lehr.study.file import study_of
+from lehr.study.findings import Findings
+from lehr.study.folder import left_behind
 from lehr.study.judged import best_lines, judge_studies, publish
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
-from lehr.study.run import Findings, expected, left_behind, run_study
+from lehr.study.run import run_study
 from lehr.study.teams import Extra, Team, left_out, teams
 from tests.study.small import bits, stopped_often
 

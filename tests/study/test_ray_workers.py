@@ -16,9 +16,11 @@ import pytest
 
 from lehr import LehrError
 from lehr.study import ray_workers
+from lehr.study.board import Workers
 from lehr.study.execute import Job, RunState
+from lehr.study.folder import read_study_folder
 from lehr.study.plan import plan
-from lehr.study.run import Workers, read_study_folder, run_study
+from lehr.study.run import run_study
 from tests.cli.test_bad_input import Shell
 from tests.cli.test_commands import ENV, LEHR
 from tests.study.small import bits, small, small_file, stamps, table

@@ -14,9 +14,11 @@ import pytest
 
 from lehr import LehrError
 from lehr.report.html import write_report
+from lehr.study.findings import Findings
+from lehr.study.folder import STUDY, read_study_folder
 from lehr.study.plan import plan
 from lehr.study.results import FILE, cells_of, gather, read_results, write_results
-from lehr.study.run import STUDY, Findings, missing, read_study_folder, run_study
+from lehr.study.run import missing, run_study
 from tests.study.small import bits, small, table
 
 ASKED = {"method": ["one-shot", "gradual"], "seed": [0, 1], "tune_lr": [0.05, 1e8]}

@@ -10,8 +10,9 @@ from lehr import LehrError
 from lehr.recipes import ticket as ticket_module
 from lehr.runs import RunFolder
 from lehr.study import rewind
+from lehr.study.folder import begin
 from lehr.study.rewind import earliest, rewound
-from lehr.study.run import begin, run_study
+from lehr.study.run import run_study
 from lehr.study.ticket import tickets
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 4, "batch_size": 64, "threads": 1}

@@ -1,4 +1,4 @@
-"""Studies in this process: what fails, what is missing, what is chosen, what is kept."""
+"""Studies in this process: what fails, what is missing, what is kept."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from lehr import LehrError
 from lehr.base.errors import CannotWrite, Interrupted
 from lehr.runs import RunFolder
 from lehr.study import execute
+from lehr.study.board import Workers
 from lehr.study.demo import ship
 from lehr.study.execute import FAILURE
+from lehr.study.folder import begin, read_study_folder
 from lehr.study.plan import plan
 from lehr.study.publish import publish
 from lehr.study.results import FILE, read_results
-from lehr.study.run import STUDY, Workers, begin, missing, read_study_folder, run_study
+from lehr.study.run import missing, run_study
 from tests.cli.test_bad_input import Shell
 from tests.study.small import bits, small, small_file, stamps, table
 
@@ -234,78 +236,7 @@ def test_results_that_were_deleted_are_made_anew_from_the_runs(tmp_path):
     assert stamps(tmp_path) == before
 
 
-# -- what is chosen -----------------------------------------------------------------------------------------
-
-
-def test_other_seeds_run_only_at_the_chosen_rate(tmp_path):
-    study = small(method=["one-shot", "gradual"], tune_lr=[1e-6, 0.1], seed=[0, 1, 2], choose_seeds=[1], epochs=1)
-    found = run_study(study, tmp_path)
-    chosen = {(row.label, row.sparsity): row.lr for row in found.rows if row.sparsity}
-    for cell in found.cells:
-        if cell.sparsity and cell.seed != 1:
-            assert cell.lr == chosen[cell.label, cell.sparsity]
-    tuned = [cell for cell in found.cells if cell.sparsity]
-    assert sorted((cell.label, cell.seed, cell.lr) for cell in tuned if cell.seed == 1) == [
-        ("gradual", 1, 1e-6), ("gradual", 1, 0.1), ("one-shot", 1, 1e-6), ("one-shot", 1, 0.1),
-    ]  # fmt: skip
-    assert len(tuned) == 4 + 2 * 2
-    assert len(stamps(tmp_path)) == 3 + len(tuned), "nothing else was trained"
-    assert [row.n for row in found.rows] == [3, 3, 3]
-    assert [row.n for row in found.seen(confirming=True).rows] == [2, 2, 2]
-    best = {
-        label: max((c for c in tuned if c.seed == 1 and c.label == label), key=lambda c: c.result["validation"]["accuracy"])
-        for label in ("one-shot", "gradual")
-    }  # fmt: skip
-    assert {label: cell.lr for label, cell in best.items()} == {label: lr for (label, _), lr in chosen.items()}
-    before = stamps(tmp_path)
-    assert run_study(study, tmp_path).rows == found.rows
-    assert stamps(tmp_path) == before
-
-
-def test_a_rate_that_diverges_on_the_seeds_that_choose_is_not_run_on_others(tmp_path):
-    found = run_study(small(tune_lr=[0.05, 1e8], seed=[0, 1], choose_seeds=0), tmp_path)
-    assert [(cell.seed, cell.lr, cell.failed) for cell in found.cells if cell.sparsity] == [
-        (0, 0.05, False), (0, 1e8, True), (1, 0.05, False),
-    ]  # fmt: skip
-
-
-def test_where_nothing_could_be_chosen_the_other_seeds_are_not_run(tmp_path):
-    found = run_study(small(tune_lr=[1e8, 1e9], seed=[0, 1], choose_seeds=0), tmp_path)
-    assert [(cell.seed, cell.lr, cell.failed) for cell in found.cells if cell.sparsity] == [
-        (0, 1e8, True), (0, 1e9, True),
-    ]  # fmt: skip
-    assert [row.label for row in found.rows] == ["dense parent"]
-
-
-def test_settings_other_than_the_rate_can_be_chosen(tmp_path):
-    study = small(
-        method="temperature-annealing", tau=[0.1, 1.0], choose=["tau", "tune_lr"], tune_lr=[1e-6, 0.1], seed=[0, 1],
-        choose_seeds=[0],
-    )  # fmt: skip
-    found = run_study(study, tmp_path)
-    (row,) = [row for row in found.rows if row.sparsity]
-    assert row.label == "temperature-annealing"
-    assert row.choice in ("tau=0.1", "tau=1.0")
-    own = [cell for cell in found.cells if cell.sparsity]
-    assert [(cell.choice, cell.lr) for cell in own if cell.seed == 1] == [(row.choice, row.lr)]
-    assert len([cell for cell in own if cell.seed == 0]) == 4
-
-
-def test_each_panel_chooses_for_itself(tmp_path):
-    study = small(scope=["global", "layer"], panels="scope", tune_lr=[1e-6, 0.1], seed=[0, 1], choose_seeds=0)
-    found = run_study(study, tmp_path)
-    for panel in ("scope=global", "scope=layer"):
-        (row,) = [row for row in found.rows if row.sparsity and row.panel == panel]
-        others = [cell for cell in found.cells if cell.sparsity and cell.seed == 1 and cell.panel == panel]
-        assert [cell.lr for cell in others] == [row.lr]
-        assert row.n == 2
-
-
-def test_the_rate_of_the_parents_can_be_chosen(tmp_path):
-    found = run_study(small(lr=[1e-6, 0.1], choose=["lr", "tune_lr"]), tmp_path)
-    (row,) = [row for row in found.rows if row.sparsity]
-    assert row.n == 1
-    assert "lr=0.1" in row.choice
+# -- what is kept -------------------------------------------------------------------------------------------
 
 
 def test_weights_that_need_not_be_kept_go_as_soon_as_their_run_is_done(tmp_path, monkeypatch):
@@ -358,9 +289,6 @@ def test_a_stop_while_the_last_run_ends_is_not_lost(tmp_path, monkeypatch):
     assert len(list(tmp_path.rglob("result.json"))) == 2, "the parent and the run that was under way"
 
 
-# -- what is kept -------------------------------------------------------------------------------------------
-
-
 def test_without_weights_only_those_of_parents_are_kept(tmp_path):
     values = {"method": ["one-shot", "dense"], "seed": [0, 1]}
     found = run_study(small(**values, keep_weights=False), tmp_path / "out")
@@ -391,30 +319,13 @@ def test_another_parent_is_trained_again_where_only_its_row_is_left(tmp_path):
     assert {name: bits(tmp_path)[name] for name in before} == before
 
 
-# -- the folder ---------------------------------------------------------------------------------------------
-
-
-def test_a_folder_of_something_else_is_left_as_it_was(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(LehrError, match="holds something else than a study: give an empty or a new folder"):
-        run_study(small(), tmp_path)
-    with pytest.raises(LehrError, match="is a file: give a folder for the study"):
-        run_study(small(), tmp_path / "notes.txt")
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+# -- who does it --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values", [{"count": 0}, {"count": -1}, {"gpus": -0.5}])
 def test_no_workers_at_all_are_refused(values):
     with pytest.raises(LehrError, match="give at least 1|give a share"):
         Workers(**values)
-
-
-def test_what_a_study_is_for_is_written_down(tmp_path):
-    study = small(title="Mine", exclude_modules=[["layers.5"]], panels="scope", seed=[0], choose_seeds=0)
-    run_study(study, tmp_path)
-    assert json.loads((tmp_path / STUDY).read_text())["title"] == "Mine"
-    assert plan(read_study_folder(tmp_path).study) == plan(study)
 
 
 def test_a_run_that_another_process_does_is_waited_for_when_all_else_is_done(tmp_path, monkeypatch):

@@ -86,8 +86,8 @@ def grow(
     from lehr.runs import validated
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, parents
+    from lehr.study.folder import left_behind
     from lehr.study.judged import judge_studies, missing, publish
-    from lehr.study.run import left_behind
 
     given = options.others(arguments, *HANDLED)
     given |= {"threads": threads} if threads else {}

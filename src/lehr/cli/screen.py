@@ -18,7 +18,7 @@ from lehr.base.errors import LehrError
 
 if TYPE_CHECKING:
     from lehr.report.rows import Row
-    from lehr.study.run import Findings
+    from lehr.study.findings import Findings
 
 
 def console() -> Console:

@@ -23,7 +23,7 @@ def show(
     from lehr.masks import Mask
     from lehr.recipes.look import Look, look
     from lehr.report.diagnosis import diagnose_rows
-    from lehr.study.run import is_study, read_study_folder
+    from lehr.study.folder import is_study, read_study_folder
 
     if is_study(run):
         found = read_study_folder(run)

@@ -13,7 +13,7 @@ from lehr.cli import screen
 
 if TYPE_CHECKING:
     from lehr.study.definition import Study
-    from lehr.study.run import Findings
+    from lehr.study.findings import Findings
 
 
 def threads_of(threads: int, workers: int) -> int:
@@ -44,9 +44,11 @@ def done(
 
     Where no `threads` are asked for, they are those that the folder was begun with.
     """
+    from lehr.study.board import Workers
     from lehr.study.compare import default_folder
+    from lehr.study.folder import as_begun
     from lehr.study.publish import publish
-    from lehr.study.run import Workers, as_begun, run_study
+    from lehr.study.run import run_study
 
     hands = Workers(workers)
     folder = out or default_folder(study)

@@ -69,8 +69,8 @@ def stability(
     arguments = dict(locals())
     from lehr.recipes.connect import ConnectSettings
     from lehr.runs import validated
+    from lehr.study.folder import read_study_folder
     from lehr.study.measured import measure
-    from lehr.study.run import read_study_folder
     from lehr.study.stability import stability_study
 
     validated(ConnectSettings, {"run": "", "other": "", "points": points, "bn_batches": bn_batches})  # before training

@@ -42,9 +42,10 @@ def run(
 
     Example: `lehr study run study.yaml --out runs/study --workers 2`
     """
+    from lehr.study.board import Workers
     from lehr.study.file import read_study
     from lehr.study.publish import publish
-    from lehr.study.run import Workers, missing, run_study
+    from lehr.study.run import missing, run_study
 
     hands = Workers(workers, address, gpus)
     asked = read_study(study)
@@ -75,7 +76,7 @@ def table(
     Example: `lehr study table runs/study --format markdown`
     """
     from lehr.report import table as tables
-    from lehr.study.run import read_study_folder
+    from lehr.study.folder import read_study_folder
 
     found = read_study_folder(folder).seen(against=against, confirming=confirming)
     rows = found.rows
@@ -102,7 +103,7 @@ def report(
     Example: `lehr study report runs/study`
     """
     from lehr.report.html import write_report
-    from lehr.study.run import read_study_folder
+    from lehr.study.folder import read_study_folder
 
     found = read_study_folder(folder)
     path = write_report(out or folder / "report.html", found.page(f"lehr study report {folder}"))

@@ -66,8 +66,8 @@ def ticket(
     Example: `lehr ticket --data mnist --model lenet_300_100 --rounds 5 --rate 0.2 --rewind 500it --epochs 5 --out runs/ticket`
     """
     arguments = dict(locals())
+    from lehr.study.board import Workers
     from lehr.study.rewind import rewound
-    from lehr.study.run import Workers
 
     given = options.others(arguments, "rounds", "rewind", "mode", "branches") | {
         "threads": threads_of(threads, workers)

@@ -13,7 +13,7 @@ from lehr.base.steps import in_order, parse_length, spelled
 from lehr.report.cells import Cell
 from lehr.runs import TicketSettings
 from lehr.study.definition import Run
-from lehr.study.run import Findings
+from lehr.study.findings import Findings
 from lehr.study.ticket import NAME, OTHER
 
 AGAIN, ORDER = "dense, again", "dense, order"  # what the rows of the dense copies are called

@@ -10,8 +10,8 @@ from lehr.recipes.bench import BenchSettings, bench
 from lehr.recipes.pack import PackSettings, pack
 from lehr.runtime.native import available
 from lehr.study.compare import comparison
+from lehr.study.findings import Findings
 from lehr.study.publish import best_cell
-from lehr.study.run import Findings
 
 # The methods that prune a dense network step by step or at once, and annealing toward the target as published and toward one that moves.
 METHODS = (

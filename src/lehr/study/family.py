@@ -15,9 +15,9 @@ from lehr.runs import RunFolder, TrainSettings
 from lehr.runs.digest import weights_digest
 from lehr.study.definition import Study
 from lehr.study.file import study_of
+from lehr.study.folder import begin
 from lehr.study.kinds import FILLED, SHARED
 from lehr.study.plan import plan
-from lehr.study.run import begin
 
 PAIRS = ("anti-random", "random", "partition", "magnitude")
 OF_PARENT = ("data", "model", "limit", "image_size", "augment", "optimizer", "batch_size", "precision", "threads")

@@ -20,7 +20,7 @@ from lehr.report.ensemble_rows import EnsembleRow, numbered
 from lehr.report.ensembles import markdown, page, reliability_plot, scores_plot
 from lehr.runs import RunFolder
 from lehr.study.ensembles import ensemble_rows, labels, study_names
-from lehr.study.run import read_study_folder
+from lehr.study.folder import read_study_folder
 from lehr.study.teams import NOTHING, Extra, Team, left_out, teams
 from lehr.training.progress import bar
 

@@ -16,7 +16,7 @@ from lehr.masks import Mask
 from lehr.report.cells import Cell
 from lehr.runs import RunFolder
 from lehr.study.copies import steps_in_order
-from lehr.study.run import Findings
+from lehr.study.findings import Findings
 from lehr.study.ticket import NAME
 
 MASKS = {NAME: "ticket", "shuffle": "random"}

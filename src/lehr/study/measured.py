@@ -9,8 +9,8 @@ from typing import Any
 from lehr.base.files import write_json, write_text
 from lehr.report.between import stability_plot
 from lehr.study.copies import left_out
+from lehr.study.findings import Findings
 from lehr.study.mask_statistics import MaskLayerRow, mask_statistics
-from lehr.study.run import Findings
 from lehr.study.stability import Stability, stability
 
 

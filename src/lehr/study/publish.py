@@ -13,7 +13,7 @@ from lehr.report.cells import Cell, quality
 from lehr.report.html import write_report
 from lehr.report.plots import accuracy_plot, density_plot
 from lehr.report.rows import Row, cells_of_row
-from lehr.study.run import Findings
+from lehr.study.findings import Findings
 
 SEVERAL = 3  # sparsities, from which on a plot over densities says more
 

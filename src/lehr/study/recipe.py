@@ -26,11 +26,12 @@ from lehr.runs import TrainSettings, TuneSettings, validated
 from lehr.runs.digest import weights_digest
 from lehr.scores import scores
 from lehr.sparsify.method import methods
+from lehr.study.board import Workers
 from lehr.study.definition import Study
 from lehr.study.file import study_of
 from lehr.study.plan import plan
 from lehr.study.publish import publish
-from lehr.study.run import Workers, run_study
+from lehr.study.run import run_study
 from lehr.training.trackers import check_trackers
 
 # The settings of each kind of stage, and what they are where a recipe has none.

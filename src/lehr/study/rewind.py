@@ -17,14 +17,16 @@ from lehr.base.steps import parse_length, spelled
 from lehr.recipes.parent import load_data
 from lehr.runs import TrainSettings, validated
 from lehr.study.between import barrier_between
+from lehr.study.board import ALONE, Workers
 from lehr.study.check import check
 from lehr.study.compare import default_folder
 from lehr.study.copies import AGAIN, ORDER, dense_copies
 from lehr.study.definition import Study
 from lehr.study.file import study_of
+from lehr.study.folder import as_begun
 from lehr.study.kinds import divided, kinds
 from lehr.study.plan import plan
-from lehr.study.run import Workers, as_begun, run_study
+from lehr.study.run import run_study
 from lehr.study.ticket import REWIND, tickets
 from lehr.training.averaging import BN_BATCHES
 from lehr.training.span import steps_per_epoch
@@ -33,7 +35,6 @@ MENU = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of all steps
 POINTS = 11
 FILE = "rewind.json"
 AUTO = "auto"
-ALONE = Workers()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lehr.base.steps import spelled
 from lehr.study.between import barrier_between, distance_between
 from lehr.study.copies import BRANCHES, copies_of, dense_copies
 from lehr.study.definition import Study
-from lehr.study.run import Findings
+from lehr.study.findings import Findings
 from lehr.study.ticket import tickets
 from lehr.training.averaging import BN_BATCHES
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lehr.base.errors import LehrError, require
 from lehr.report.cells import Cell, best_choice
+from lehr.study.choice import expected
 from lehr.study.definition import Run, panels_of
+from lehr.study.findings import Findings
 from lehr.study.kinds import kinds
-from lehr.study.run import Findings, expected
 
 Choice = tuple[float, str]
 WAITING = "it is not done yet"
