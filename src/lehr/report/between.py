@@ -61,7 +61,8 @@ def stability_plot(rows: Sequence[Mapping[str, Any]], along: Literal["density", 
         axes.set_title(title, fontsize=9)
         axes.set_ylabel(unit, fontsize=8)
         if title != "accuracy":
-            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(0.0, low), 1.04 * high)  # values that lie together are at the top of what begins at 0
         axes.set_xticks(range(len(places)), told, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     panels[1][0].axhline(2, color=DENSE, linewidth=0.8, linestyle=(0, (2, 2)))
