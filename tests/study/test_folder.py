@@ -37,5 +37,7 @@ def test_a_folder_keeps_its_threads_however_many_workers_there_are_now(tmp_path)
     assert as_begun(two, tmp_path) == one
     begin(small(threads=[1, 2]), tmp_path)
     assert as_begun(two, tmp_path) == two, "a study of several has none of its own"
+    begin(small(grids=[{"row": "one", "threads": 1}, {"row": "two", "threads": 2}]), tmp_path)
+    assert as_begun(two, tmp_path) == two, "nor has one whose rows differ"
     (tmp_path / STUDY).write_text("{")
     assert as_begun(two, tmp_path) == two, "what is damaged is written anew"

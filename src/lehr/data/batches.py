@@ -14,11 +14,9 @@ from lehr.base.errors import require
 from lehr.data.dataset import Dataset, Examples, shuffled
 
 Batch = tuple[Tensor, Tensor]
-IN_CACHE, IN_MEMORY = (
-    200_000,
-    4_000_000,
-)  # numbers of the inputs, or logits, that are judged at a time: on a CPU, on a GPU
-FEWEST, ON_CPU, ON_GPU = 4, 128, 1000  # examples
+# What is judged at a time: numbers of the inputs, or logits, and examples.
+IN_CACHE, IN_MEMORY = 200_000, 4_000_000
+FEWEST, ON_CPU, ON_GPU = 4, 128, 1000
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,8 @@ def evaluation_batches(examples: Examples, data: Dataset, size: int | None = Non
     >>> [len(targets) for _, targets in evaluation_batches(digits.test, digits, 200)]
     [200, 160]
     """
-    size = size or evaluation_size(data)
+    if size is None:
+        size = evaluation_size(data)
     for first in range(0, len(examples), size):
         part = examples.take(torch.arange(first, min(first + size, len(examples))))
         yield data.prepare.judged(part.inputs), part.targets
