@@ -30,7 +30,7 @@ from lehr.study.family import adopt, family, parents, settings_from
 from lehr.study.file import study_of
 from lehr.study.findings import Findings
 from lehr.study.folder import left_behind
-from lehr.study.judged import best_lines, judge_studies, publish
+from lehr.study.judged import best_lines, judge_studies, publish, unmeasured
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
 from lehr.study.run import run_study
@@ -418,6 +418,33 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     variances = [(one["accuracy"] - other["accuracy"]) ** 2 / 2 for one, other in by_child]
     assert row.mean["member spread over seeds"] == pytest.approx((sum(variances) / 4) ** 0.5)
     assert "member spread over seeds" not in dense.mean
+
+
+def test_bytes_and_times_are_of_ensembles_whose_weights_are_there(grown, tmp_path, monkeypatch):
+    _, out = grown
+    shutil.copytree(out, tmp_path / "out")
+    monkeypatch.setattr(judged_module, "latency", lambda members, batch: {"ratio": float(batch)})
+    whole = judge_studies([tmp_path / "out"], EnsembleSettings(run=""))
+    assert unmeasured(whole) == []
+    teams = {(team.label, team.seed): team for team, _ in whole}
+    RunFolder(teams["anti-random", 0].runs[2]).model.unlink()
+    found = {
+        (team.label, team.seed): (team, result)
+        for team, result in judge_studies([tmp_path / "out"], EnsembleSettings(run=""), files=tmp_path)
+    }
+    team, result = found["anti-random", 0]
+    assert result == dict(whole)[team]
+    assert (found["anti-random", 1][1]["latency"], found["anti-random", 0][1].get("bytes")) == (1, None)
+    assert found["anti-random", 1][1]["bytes"] > 0
+    gone = unmeasured(list(found.values()))
+    assert gone == ["anti-random, seed 0, has no bytes and times: the weights are gone"]
+    shutil.rmtree(tmp_path / "out" / "runs")
+    assert unmeasured(whole)[0].startswith("dense parent, seed 0, and 3 more have no bytes")
+    assert [result for _, result in judge_studies([tmp_path / "out"], EnsembleSettings(run=""))] == [
+        r for _, r in whole
+    ]
+    with pytest.raises(LehrError, match="weights of .* were not kept"):
+        judge_studies([tmp_path / "out"], EnsembleSettings(run=""), files=tmp_path)
 
 
 def test_rows_are_held_to_another_seed_by_seed(grown):

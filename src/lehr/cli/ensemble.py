@@ -164,7 +164,7 @@ def evaluate(
     arguments = dict(locals())
     from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
-    from lehr.study.judged import judge_studies, missing, publish
+    from lehr.study.judged import judge_studies, missing, publish, unmeasured
     from lehr.study.teams import Extra
 
     values = options.chosen(arguments, ("examples", "temperature", "corrupted_data"))
@@ -183,6 +183,7 @@ def evaluate(
     rows, files = publish(judged, where, command(), settings, lacking, against)
     if bench:  # whatever happens while they are weighed and timed, what was found before is there
         judged = judge_studies(families, settings, extra, files=where, show=show)
+        lacking += unmeasured(judged)
         rows, files = publish(judged, where, command(), settings, lacking, against)
     _show(rows, files, about=settings.about(), against=against or "", lacking=lacking, as_json=as_json)
 

@@ -47,7 +47,7 @@ def judge_studies(
         settings: on what they are judged.
         extra: what is made beside each study's own families, in one study at least.
         against: the row that the others will be held to; None for none.
-        files: where families are written as one file each, and every row's first ensemble is weighed and timed, anew each time; None for neither.
+        files: where families are written as one file each, and every row's first ensemble is weighed and timed, anew each time, as far as there are weights; None for neither.
         show: a progress bar.
 
     Raises:
@@ -95,11 +95,20 @@ def _digests(team: Team) -> list[str | None]:
 
 
 def _measured(judged: Judged, files: Path, names: dict[str, str], *, show: bool) -> Judged:
-    """The same with bytes, and times of the first ensemble of each row: they are the machine's of this hour, and are not kept."""
+    """The same with bytes, and times of the first ensemble of each row: they are the machine's of this hour, and are not kept.
+
+    What was judged before its weights went is as it was, unless there are no weights at all.
+    """
+    gone = [team for team, _ in judged if not _there(team)]
+    if len(gone) == len(judged):
+        _open(gone[0])  # which says so
     firsts: set[tuple[str, str, str]] = set()
     found: Judged = []
     with bar("size and time", len(judged), show=show) as line:
         for team, result in judged:
+            if team in gone:
+                found.append((team, result))
+                continue
             members = _open(team)
             measured: dict[str, Any] = {}
             masked = _masked(team)
@@ -166,10 +175,16 @@ def _file_name(team: Team, study: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
 
 
+def _there(team: Team) -> bool:
+    return all(RunFolder(run).model.is_file() for run in team.runs)
+
+
 def _open(team: Team) -> Members:
     for run in team.runs:
-        kept = RunFolder(run).model.is_file()
-        require(kept, f"the weights of {run} were not kept: set keep_weights, and run the study again")
+        require(
+            RunFolder(run).model.is_file(),
+            f"the weights of {run} were not kept: set keep_weights, and run the study again",
+        )
     members = open_members(team.runs)
     return sampled(members, team.samples, seed=team.seed) if team.samples else members
 
@@ -177,6 +192,13 @@ def _open(team: Team) -> Members:
 def missing(folders: Sequence[Path]) -> list[str]:
     """A sentence for every ensemble of some studies that is not there because a run failed or is not done yet."""
     return [text for folder in dict.fromkeys(folders) for text in left_out(read_study_folder(folder))]
+
+
+def unmeasured(judged: Judged) -> list[str]:
+    """A sentence on the ensembles that bytes and times leave out, if there are any, of ensembles that were measured as far as they are there."""
+    gone = [f"{team.label}, seed {team.seed}" for team, _ in judged if not _there(team)]
+    told = f"{gone[0]}, and {len(gone) - 1} more have" if gone[1:] else f"{''.join(gone)}, has"
+    return [f"{told} no bytes and times: the weights are gone"] if gone else []
 
 
 def publish(
