@@ -125,6 +125,14 @@ def test_a_member_that_is_asked_answers_for_every_row_as_it_does_for_its_own(lay
             torch.testing.assert_close(own(x), together[6 * own.asked : 6 * own.asked + 6], rtol=1e-4, atol=1e-5)
 
 
+def test_factors_begin_about_one():
+    torch.manual_seed(0)
+    own = RankOne(nn.Linear(3000, 2000), 2)
+    for factors in (own.r, own.s):
+        assert factors.mean().item() == pytest.approx(1, abs=0.03)
+        assert factors.std().item() == pytest.approx(0.5, abs=0.03)
+
+
 def test_batch_ensemble_has_few_weights_more_and_all_members_judge():
     network = create("resnet20", **SIZES)
     count = sum(p.numel() for p in network.parameters())

@@ -17,7 +17,7 @@ Layer = nn.Linear | nn.Conv2d
 class RankOne(nn.Module):
     """A layer whose weights are ``W * (s_m r_m^T)`` for member m (Wen et al. 2020, 2002.06715).
 
-    Rows of a batch are those of the members in turn, as many for each, unless one member is `asked` for all of them; ``y = s_m * (W (r_m * x)) + b_m``.
+    Rows of a batch are those of the members in turn, as many for each, unless one member is `asked` for all of them; ``y = s_m * (W (r_m * x)) + b_m``; r and s begin as N(1, 0.5).
 
     Args:
         layer: gives W, and b to begin with.
@@ -35,8 +35,8 @@ class RankOne(nn.Module):
         self.asked: int | None = None  # the member that answers for all rows
         outputs = layer.weight.shape[0]
         inputs = layer.weight.shape[1] * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
-        self.r = nn.Parameter(_signs(count, inputs))
-        self.s = nn.Parameter(_signs(count, outputs))
+        self.r = nn.Parameter(_factors(count, inputs))
+        self.s = nn.Parameter(_factors(count, outputs))
         self.b = None if layer.bias is None else nn.Parameter(layer.bias.detach().repeat(count, 1))
         layer.bias = None
 
@@ -110,8 +110,9 @@ class BatchEnsemble(SelfEnsemble):
         return out
 
 
-def _signs(count: int, width: int) -> Tensor:
-    return torch.randint(0, 2, (count, width)).float() * 2 - 1
+def _factors(count: int, width: int) -> Tensor:
+    """N(1, 0.5), as the authors have it for images: with random signs members of a small network spoil each other's shared weights."""
+    return 1 + 0.5 * torch.randn(count, width)
 
 
 @wrappers.register("batch-ensemble")
