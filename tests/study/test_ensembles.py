@@ -30,11 +30,12 @@ from lehr.study.family import adopt, family, parents, settings_from
 from lehr.study.file import study_of
 from lehr.study.findings import Findings
 from lehr.study.folder import left_behind
-from lehr.study.judged import best_lines, judge_studies, publish, unmeasured
+from lehr.study.judged import judge_studies
 from lehr.study.plan import plan
 from lehr.study.results import cells_of
 from lehr.study.run import run_study
 from lehr.study.teams import Extra, Team, left_out, teams
+from lehr.study.told import best_lines, measured_before, publish
 from tests.study.small import bits, stopped_often
 
 SMALL = {"data": "digits", "model": "lenet_300_100", "epochs": 1, "child_epochs": 1, "batch_size": 64, "threads": 1}
@@ -420,31 +421,33 @@ def test_what_was_judged_is_kept_and_told(grown, tmp_path, monkeypatch):
     assert "member spread over seeds" not in dense.mean
 
 
-def test_bytes_and_times_are_of_ensembles_whose_weights_are_there(grown, tmp_path, monkeypatch):
-    _, out = grown
-    shutil.copytree(out, tmp_path / "out")
+def test_bytes_and_times_outlive_the_weights_and_are_told(grown, tmp_path, monkeypatch):
+    _, grown_out = grown
+    out = tmp_path / "out"
+    shutil.copytree(grown_out, out, ignore=shutil.ignore_patterns("ensembles"))
     monkeypatch.setattr(judged_module, "latency", lambda members, batch: {"ratio": float(batch)})
-    whole = judge_studies([tmp_path / "out"], EnsembleSettings(run=""))
-    assert unmeasured(whole) == []
-    teams = {(team.label, team.seed): team for team, _ in whole}
-    RunFolder(teams["anti-random", 0].runs[2]).model.unlink()
-    found = {
-        (team.label, team.seed): (team, result)
-        for team, result in judge_studies([tmp_path / "out"], EnsembleSettings(run=""), files=tmp_path)
-    }
-    team, result = found["anti-random", 0]
-    assert result == dict(whole)[team]
-    assert (found["anti-random", 1][1]["latency"], found["anti-random", 0][1].get("bytes")) == (1, None)
-    assert found["anti-random", 1][1]["bytes"] > 0
-    gone = unmeasured(list(found.values()))
-    assert gone == ["anti-random, seed 0, has no bytes and times: the weights are gone"]
-    shutil.rmtree(tmp_path / "out" / "runs")
-    assert unmeasured(whole)[0].startswith("dense parent, seed 0, and 3 more have no bytes")
-    assert [result for _, result in judge_studies([tmp_path / "out"], EnsembleSettings(run=""))] == [
-        r for _, r in whole
-    ]
+    settings = EnsembleSettings(run="")
+    plain = judge_studies([out], settings)
+    assert measured_before(plain) == []
+    team = next(team for team, _ in plain if (team.label, team.seed) == ("anti-random", 0))
+    weights = RunFolder(team.runs[2]).model
+    weights.rename(tmp_path / "aside")
     with pytest.raises(LehrError, match="weights of .* were not kept"):
-        judge_studies([tmp_path / "out"], EnsembleSettings(run=""), files=tmp_path)
+        judge_studies([out], settings, files=tmp_path)
+    (tmp_path / "aside").rename(weights)
+    whole = judge_studies([out], settings, files=tmp_path)
+    weights.unlink()
+    monkeypatch.setattr(judged_module, "latency", lambda members, batch: {"ratio": 7.0})
+    again = dict(judge_studies([out], settings, files=tmp_path))
+    assert again == dict(whole), "the time of a row is that of its first seed"
+    assert (again[team]["latency"], again[team]["bytes"] > 0) == (1, True)
+    assert measured_before(whole) == [
+        "anti-random, seed 0, has the bytes and times that were measured while the weights were there"
+    ]
+    shutil.rmtree(out / "runs")
+    assert judge_studies([out], settings, files=tmp_path) == whole
+    assert measured_before(whole)[0].startswith("dense parent, seed 0, and 3 more have the bytes")
+    assert judge_studies([out], settings) == plain, "they are shown where they are asked for"
 
 
 def test_rows_are_held_to_another_seed_by_seed(grown):

@@ -87,7 +87,8 @@ def grow(
     from lehr.study.compare import default_folder
     from lehr.study.family import adopt, family, parents
     from lehr.study.folder import left_behind
-    from lehr.study.judged import judge_studies, missing, publish
+    from lehr.study.judged import judge_studies, missing
+    from lehr.study.told import publish
 
     given = options.others(arguments, *HANDLED)
     given |= {"threads": threads} if threads else {}
@@ -164,8 +165,9 @@ def evaluate(
     arguments = dict(locals())
     from lehr.recipes.questions import EnsembleSettings
     from lehr.runs import validated
-    from lehr.study.judged import judge_studies, missing, publish, unmeasured
+    from lehr.study.judged import judge_studies, missing
     from lehr.study.teams import Extra
+    from lehr.study.told import measured_before, publish
 
     values = options.chosen(arguments, ("examples", "temperature", "corrupted_data"))
     values["corrupted"] = corrupted or corruptions is not None
@@ -183,7 +185,7 @@ def evaluate(
     rows, files = publish(judged, where, command(), settings, lacking, against)
     if bench:  # whatever happens while they are weighed and timed, what was found before is there
         judged = judge_studies(families, settings, extra, files=where, show=show)
-        lacking += unmeasured(judged)
+        lacking += measured_before(judged)
         rows, files = publish(judged, where, command(), settings, lacking, against)
     _show(rows, files, about=settings.about(), against=against or "", lacking=lacking, as_json=as_json)
 
