@@ -6,10 +6,11 @@ import statistics
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 from scipy.stats import ttest_rel
 
 from lehr import LehrError
-from lehr.analysis.paired import mean_ranks, paired_difference
+from lehr.analysis.paired import mean_ranks, paired_difference, unpaired_difference
 
 # Student's t at 97.5 % by degrees of freedom, from printed tables.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 29: 2.045}
@@ -125,6 +126,24 @@ def test_what_is_not_in_pairs_is_refused(first, second, counts):
 
 
 # -- ranks --------------------------------------------------------------------------------------------------
+
+
+def test_the_difference_of_two_means_by_hand():
+    found = unpaired_difference([2.0, 3.0, 5.0, 6.0], [1.0, 2.0])
+    parts = (10 / 3) / 4, 0.5 / 2  # variances of the means
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 1)
+    half = student.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    assert (found.mean, found.n) == (2.5, 2)
+    assert (found.low, found.high) == pytest.approx((2.5 - half, 2.5 + half))
+    other = unpaired_difference([1.0, 2.0], [2.0, 3.0, 5.0, 6.0])
+    assert (other.mean, other.low, other.high) == pytest.approx((-2.5, -found.high, -found.low))
+
+
+def test_two_means_without_spread_are_certain_and_one_score_has_none():
+    sure = unpaired_difference([2.0, 2.0], [1.0, 1.0, 1.0])
+    assert (sure.mean, sure.low, sure.high) == (1, 1, 1)
+    with pytest.raises(LehrError, match="1 and 2 scores"):
+        unpaired_difference([1.0], [1.0, 2.0])
 
 
 def test_ranks_by_hand():

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from lehr import LehrError, Mask
-from lehr.analysis.paired import paired_difference
+from lehr.analysis.paired import paired_difference, unpaired_difference
 from lehr.analysis.quality import quality
 from lehr.ensembles import mean_logits, mean_probabilities
 from lehr.recipes.ensemble import judge, open_members
@@ -469,6 +469,25 @@ def test_rows_are_held_to_another_seed_by_seed(grown):
             ensemble_rows(judged, name)
     with pytest.raises(LehrError, match="no ensemble 'deep'"):
         judge_studies([out], EnsembleSettings(run=""), against="deep")
+
+
+def test_rows_of_other_seeds_are_held_to_each_other_unpaired(grown):
+    _, out = grown
+    judged = judge_studies([out], EnsembleSettings(run=""))
+    results = [result for team, result in judged if team.label == "anti-random"]
+    lone = [(replace(team, seed=team.seed + 1), r) for team, r in judged if team.label == "dense parent"]
+    family = [(team, result) for team, result in judged if team.label == "anti-random"]
+    (row,) = (row for row in ensemble_rows(lone + family, "dense parent") if row.members > 1)
+    of = {key: [r["probabilities"]["nll"] for r in own] for key, own in (("a", results), ("b", [r for _, r in lone]))}
+    assert row.against["nll"] == unpaired_difference(of["a"], of["b"]), "of two seeds each one is the other's"
+    (row,) = (row for row in ensemble_rows(lone[:1] + family, "dense parent") if row.members > 1)
+    assert row.against["nll"].n == 1, "one seed has no spread: the pair is told"
+    (row,) = (
+        row
+        for row in ensemble_rows([(replace(lone[0][0], seed=7), lone[0][1]), *family], "dense parent")
+        if row.members > 1
+    )
+    assert row.against == {}
 
 
 def test_what_was_judged_of_other_weights_or_is_damaged_is_judged_anew(grown, tmp_path):

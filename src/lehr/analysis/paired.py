@@ -1,4 +1,4 @@
-"""Is one better than the other? Differences of pairs with their confidence interval, and mean ranks."""
+"""Is one better than the other? Differences with their confidence interval, of pairs or of two means, and mean ranks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata, t, ttest_ind
 
 from lehr.base.errors import require
 
@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of n differences and its confidence interval; the interval of a single one is unknown (NaN)."""
+    """The mean of n differences, or the difference of two means the fewer of which is of n, and its confidence interval; the interval of a single one is unknown (NaN)."""
 
     mean: float
     low: float
@@ -45,6 +45,29 @@ def paired_difference(first: Sequence[float], second: Sequence[float], confidenc
         return Difference(mean, math.nan, math.nan, 1)
     half = float(t.ppf(0.5 + confidence / 2, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
     return Difference(mean, mean - half, mean + half, n)
+
+
+def unpaired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """``mean(first) - mean(second)`` of independent scores, with the interval of Welch 1947: their variances may differ.
+
+    Args:
+        first, second: scores of two methods, two at least of each, of any unit.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        LehrError: there are not two of each.
+
+    >>> d = unpaired_difference([2.0, 3.0, 5.0, 6.0], [1.0, 2.0])
+    >>> round(d.mean, 4), round(d.low, 4), round(d.high, 4), d.n
+    (2.5, -0.3921, 5.3921, 2)
+    """
+    n = min(len(first), len(second))
+    require(n >= 2, f"{len(first)} and {len(second)} scores have no spread: give two of each at least")
+    mean = statistics.fmean(first) - statistics.fmean(second)
+    if statistics.variance(first) == statistics.variance(second) == 0:
+        return Difference(mean, mean, mean, n)
+    interval = ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
+    return Difference(mean, float(interval.low), float(interval.high), n)
 
 
 def mean_ranks(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:

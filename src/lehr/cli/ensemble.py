@@ -219,7 +219,10 @@ GROUPS = (
     ("mean of probabilities, with a temperature fitted on validation", ("scaled NLL", "scaled ECE")),
     ("{about}", ("corrupted %", "cNLL", "cECE", "cBrier")),
     ("{about}, mean of logits", ("logits c%", "logits cNLL", "logits cECE", "logits cBrier")),
-    ("difference from {against}, paired by seed [95 %]", ("vs %", "vs NLL", "vs ECE", "vs c%", "vs cNLL", "vs cECE")),
+    (
+        "difference from {against} [95 %], paired by seed, or Welch's",
+        ("vs %", "vs NLL", "vs ECE", "vs c%", "vs cNLL", "vs cECE"),
+    ),
     ("members", ("each %", "apart %", "over seeds %", "disagree %", "KL", "error corr.")),
     ("cost", ("epochs", "train TFLOP", "MFLOP kept", "nonzeros", "KB", "x one net", "x at 32")),
 )

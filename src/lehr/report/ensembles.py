@@ -17,7 +17,7 @@ MEANING = {
     "accuracy %, NLL, ECE, Brier": "of the mean of the members' probabilities, on the whole test set; ECE over 15 bins",
     "logits": "of the mean of their logits instead",
     "corrupted %, c…": "the same on corrupted images, mean over corruptions and severities",
-    "vs …": "the difference from one row, paired by seed, with its 95 % interval",
+    "vs …": "the difference from one row with its 95 % interval, paired by seed (Welch's for a row of other seeds)",
     "scaled": "with one temperature, fitted on the validation set",
     "each %, apart %, over seeds %": "mean accuracy of the members alone, the standard deviation among them, and that of one member over seeds: the root of the variance, mean over members",
     "disagree %, KL, error corr.": "over pairs of members: share of unlike answers, Kullback-Leibler divergence, correlation of errors",

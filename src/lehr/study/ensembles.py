@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lehr.analysis.paired import Difference, paired_difference
+from lehr.analysis.paired import Difference, paired_difference, unpaired_difference
 from lehr.base.errors import unknown
 from lehr.report.ensemble_rows import EnsembleRow, numbered
 from lehr.report.rows import spread
@@ -55,7 +55,7 @@ def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]], against: str | 
 
     Args:
         judged: the teams with that.
-        against: the name of the row that the others are held to, seed by seed; None for none.
+        against: the name of the row that the others are held to, seed by seed where they have seeds in common; None for none.
 
     Raises:
         LehrError: no row has that name.
@@ -85,12 +85,15 @@ def ensemble_rows(judged: Sequence[tuple[Team, dict[str, Any]]], against: str | 
 
 
 def _differences(own: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]]) -> dict[str, Difference]:
-    """By measure, over the seeds that both have."""
-    pairs = [(_measures(own[seed]), _measures(other[seed])) for seed in own if seed in other]
+    """By measure, over the seeds that both have; of all seeds, unpaired, where both have several and hardly one is the other's, as with deep ensembles."""
+    common = [seed for seed in own if seed in other]
+    pairs = len(common) > 1 or min(len(own), len(other)) < 2
+    mine, others = ([_measures(row[seed]) for seed in (common if pairs else row)] for row in (own, other))
+    difference = paired_difference if pairs else unpaired_difference
     return {
-        name: paired_difference([a[name] for a, _ in pairs], [b[name] for _, b in pairs])
+        name: difference([one[name] for one in mine], [one[name] for one in others])
         for name in COMPARED
-        if pairs and all(name in one for pair in pairs for one in pair)
+        if mine and all(name in one for one in mine + others)
     }
 
 

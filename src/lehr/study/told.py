@@ -35,7 +35,11 @@ def publish(
     rows = ensemble_rows(judged, against)
     about = settings.about() if settings.asked else ""
     told = [f"Corrupted: {about}."] if about else []
-    told += [f"vs: the difference from {against}, paired by seed [95 %]."] if against else []
+    told += (
+        [f"vs: the difference from {against} [95 %], paired by seed; Welch's interval for a row of other seeds."]
+        if against
+        else []
+    )
     told += lacking
     write_text(out / "ensembles.md", markdown(rows) + "".join(f"\n{text}\n" for text in told))
     write_json(out / "ensembles.json", {
